@@ -197,7 +197,8 @@ class Delivery:
         """End the message with ``outcome``; only the first outcome counts. For the platform to call."""
         if self._outcome is None:
             self._outcome = outcome
-            self._wake()
+            if self._waiter is not None:  # of few: for small messages a call would count
+                self._wake()
 
     def keep(self) -> None:
         """Note that the message is on the disk of the peer. For the platform to call."""

@@ -6,6 +6,7 @@ lane in memory, the rest is read back when its turn comes. Rows are deleted when
 
 import asyncio
 import logging
+from asyncio import Future
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -140,7 +141,7 @@ class Outbox:
         seq = lane_queue.next_seq
         lane_queue.next_seq = seq + 1
         lane_queue.staged.append(Record(seq, expires_ms, topic, protocol, payload))
-        saved: asyncio.Future[None] = asyncio.Future(loop=self._loop)
+        saved: Future[None] = Future(loop=self._loop)
         lane_queue.waiters.append(saved)
         size = len(payload) + OVERHEAD
         lane_queue.staged_bytes += size

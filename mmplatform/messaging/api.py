@@ -133,7 +133,9 @@ class API:
         if destination == LOCAL or destination == self._own:  # as in _send: for small messages a call would count
             return self._send_local(topic, payload)
         if not realtime:
-            return self._save(destination, topic, self.protocol, payload, self.encoded, expire_after, priority)
+            return self._save(
+                destination, topic, self.protocol, payload, self._encode, self._not_encodable, expire_after, priority
+            )
         try:
             data = self._encode(payload)
         except Exception as error:
@@ -270,7 +272,9 @@ class API:
         if destination == LOCAL or destination == self._own:
             return self._send_local(topic, payload)
         if not realtime:
-            return self._save(destination, topic, self.protocol, payload, self.encoded, expire_after, priority)
+            return self._save(
+                destination, topic, self.protocol, payload, self._encode, self._not_encodable, expire_after, priority
+            )
         return self._post(destination, topic, self.protocol, self.encoded(payload), realtime, expire_after, priority)
 
     async def _request(self, topic: str, destination: str, timeout: float, payload: Any) -> Any:

@@ -55,11 +55,12 @@ class Upstream(Protocol):
         protocol: str,
         payload: Any,
         encode: Callable[[Any], bytes],
+        unfit: Callable[[Any, Exception], Exception],
         expire_after: float,
         priority: Priority | PriorityName,
     ) -> Coroutine[Any, Any, Delivery]:
         """Send a durable message like :meth:`post`, whose bytes ``encode(payload)`` gives once there is room for them:
-        of many large ones, all would be in memory twice. Raises what ``encode`` raises, too."""
+        of many large ones, all would be in memory twice. Where that fails, ``unfit(payload, error)`` is raised."""
         ...
 
     def ask(

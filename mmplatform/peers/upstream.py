@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from mmplatform import forks
 from mmplatform.delivery.wire import Event
-from mmplatform.durable import inspection
+from mmplatform.durable import admission, inspection
 from mmplatform.durable.outbox import Outbox
 from mmplatform.durable.queues import PeerQueue
 from mmplatform.errors import ControlTopic, InvalidPayload, InvalidTopic, LocalError, NotRunning
@@ -65,7 +65,8 @@ class NodeUpstream:
         forks.watch(self)
         self.realtime_dropped = 0  # messages for peers without a link
         outbox.cancel = partial(inspection.cancel, outbox)
-        self._outbox, self._peers, self._by_id, self._now = outbox, peers, peers.by_id, now
+        self._outbox, self._admission, self._now = outbox, outbox.admission, now
+        self._peers, self._by_id = peers, peers.by_id
         self._protocols, self._greet, self._find_queue = dispatcher.protocols, greet, outbox.find_made
 
     @property
@@ -93,7 +94,7 @@ class NodeUpstream:
     ) -> Delivery:
         """Send bytes to a remote peer; see :meth:`mmplatform.messaging.upstream.Upstream.post`."""
         if not realtime:
-            return await self.save(destination, topic, protocol, payload, _as_it_is, expire_after, priority)
+            return await self.save(destination, topic, protocol, payload, _as_it_is, _unfit, expire_after, priority)
         if topic not in _SENDABLE:  # all of it here: for the smallest messages one more call would count
             _check_remote(topic)
         if get_ident() != self._thread:
@@ -124,6 +125,7 @@ class NodeUpstream:
         protocol: str,
         payload: Any,
         encode: Callable[[Any], bytes],
+        unfit: Callable[[Any, Exception], Exception],
         expire_after: float,
         priority: Priority | PriorityName,
     ) -> Delivery:
@@ -131,14 +133,20 @@ class NodeUpstream:
         queue = self._find_queue(destination)
         if queue is None or get_ident() != self._thread:
             if isinstance(destination, str) and destination.startswith(AT):
-                return await self._save_for_all(destination, topic, protocol, payload, encode, expire_after, priority)
+                return await self._save_for_all(
+                    destination, topic, protocol, payload, encode, unfit, expire_after, priority
+                )
             queue = self._queue(destination, topic)
-        else:
+        elif topic not in _SENDABLE:
             _check_remote(topic)
-        if self._outbox.admission.crowded(queue):
+        # As in Admission.crowded: for small messages a call would count.
+        if queue.entering or queue.bytes >= admission.PEER_BYTES or self._admission.saving >= admission.SAVING_BYTES:
             await self._outbox.room(queue)
             self.check_running()
-        data = encode(payload)
+        try:
+            data = encode(payload)
+        except Exception as error:
+            raise unfit(payload, error) from None
         if type(data) is not bytes or len(data) > MAX_PAYLOAD or protocol not in self._protocols:
             _check_form(data, protocol)
         if type(expire_after) is not float or not 0 < expire_after < LONGEST_EXPIRY:
@@ -182,6 +190,7 @@ class NodeUpstream:
         protocol: str,
         payload: Any,
         encode: Callable[[Any], bytes],
+        unfit: Callable[[Any, Exception], Exception],
         expire_after: float,
         priority: Priority | PriorityName,
     ) -> GroupDelivery:
@@ -191,11 +200,14 @@ class NodeUpstream:
         _check_expiry(expire_after)
         lane = Priority.parse(priority)
         self._peers.destinations(group)  # what it raises comes before the wait, whom it names behind it
-        await self._outbox.admission.disk()
+        await self._admission.disk()
         self.check_running()
         queues = [self._outbox.queue(peer) for peer in self._peers.destinations(group)]
-        self._outbox.admission.check(queues)
-        data = encode(payload)
+        self._admission.check(queues)
+        try:
+            data = encode(payload)
+        except Exception as error:
+            raise unfit(payload, error) from None
         _check_form(data, protocol)
         for queue in queues:
             if not queue.greeted:
@@ -264,6 +276,10 @@ def _check_expiry(seconds: object) -> None:
 
 def _as_it_is(payload: bytes) -> bytes:
     return payload
+
+
+def _unfit(payload: object, error: Exception) -> Exception:
+    return error
 
 
 def _check_form(payload: object, protocol: str) -> None:

@@ -45,10 +45,21 @@ class Wire:
         return Delivery(arguments[0])
 
     async def save(
-        self, destination: str, topic: str, protocol: str, payload: Any, encode: Callable[[Any], bytes], *options: Any
+        self,
+        destination: str,
+        topic: str,
+        protocol: str,
+        payload: Any,
+        encode: Callable[[Any], bytes],
+        unfit: Callable[[Any, Exception], Exception],
+        *options: Any,
     ) -> Delivery:
         await self.room.wait()
-        return await self.post(destination, topic, protocol, encode(payload), False, *options)
+        try:
+            data = encode(payload)
+        except Exception as error:
+            raise unfit(payload, error) from None
+        return await self.post(destination, topic, protocol, data, False, *options)
 
     async def ask(self, *arguments: Any) -> bytes:
         self.posted.append(arguments)
