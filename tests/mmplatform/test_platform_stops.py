@@ -10,7 +10,7 @@ from mmplatform import NotRunning, Platform, RequestTimeout
 from mmplatform.message import DELIVERED, Delivery
 from mmplatform.storage.memory import MemoryStorage
 from tests.support.peers import befriend
-from tests.support.waiting import until
+from tests.support.waiting import stays, until
 from tests.support.world import World, collect, listen_to
 
 
@@ -181,7 +181,7 @@ async def test_a_request_whose_handler_ends_in_time_is_answered_by_a_node_that_s
         asking = asyncio.ensure_future(alice.messaging.request("slow", bob.sign_id, timeout=10))
         await begun.wait()
         stopping = asyncio.create_task(bob.stop(grace=10))
-        await asyncio.sleep(0)
+        await stays(lambda: not stopping.done(), 0.05)
         gate.set()
         assert await asking == "done"
         await stopping
