@@ -100,10 +100,11 @@ class Incoming:
             self._loop.call_soon(self._next)
 
     def received(self, envelope: bytes, done: Done) -> None:
-        """Take in an envelope for us; ``done(False)`` is called at once when too much is held."""
+        """Take in an envelope for us; ``done(False)`` is called at once when too much is held, and others wait to be
+        opened: a single one may have the messages for which what is held waits."""
         if self._closed:
             return
-        if self._bytes + len(envelope) > HELD_BYTES:
+        if self._queue and self._bytes + len(envelope) > HELD_BYTES:
             done(False)
             return
         self._bytes += len(envelope)
@@ -199,7 +200,7 @@ class Incoming:
 
     def _has_room(self, peer: SignId, size: int) -> bool:
         held = sum(arrival.size for arrival in self._arrivals.get(peer, ()))
-        if held + size > PEER_BYTES:
+        if held + size > PEER_BYTES or self._bytes + size > HELD_BYTES:
             return False
         return self._contacts.known(peer) or self._strangers_bytes + size <= STRANGERS_BYTES
 

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from mmplatform.codec import encode
 from mmplatform.delivery import letters
 from mmplatform.delivery.wire import WINDOW, Batch, Event, Frame, Piece, Ping, Record, encode_packet
 from mmplatform.identity.keys import Identity
@@ -198,6 +199,32 @@ async def test_what_is_held_is_bounded_and_comes_again(bound: str, monkeypatch: 
         assert [number for number, _ in heard] == list(range(6))
         assert bob.up.parts.mailer._incoming is not None
         await until(lambda: bob.up.parts.mailer._incoming._bytes == bob.up.parts.mailer._incoming._strangers_bytes == 0)
+
+
+async def test_what_is_held_gives_way_to_what_it_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else all of it would stand still for a minute: what is missing was refused as there was no room."""
+    monkeypatch.setattr(incoming, "HELD_BYTES", 100_000)
+    relay = Relay()
+    bob, carol = Person(2, relay), identity(3)
+    info = NodeInfo.create(carol, [], 1, int(time.time()) + 1000).encode()
+    async with people(bob):
+        await bob.start()
+        heard = collect(bob.up, "public.>")
+        assert bob.up.parts.mailer._incoming is not None
+        arrivals = bob.up.parts.mailer._incoming._arrivals
+
+        def held() -> list[int]:
+            return [first for each in arrivals.get(carol.sign_id, ()) for first, _ in each.missing.values()]
+
+        for seq in (2, 3, 1):
+            batch = Batch(2, 7, 1, [Record(seq, 2**52, "chat", "ms", encode("x" * 40_000))], [])
+            content = encode_packet(Frame(1, 0, [], [batch], [], [], []))
+            relay.put_raw(bob.sign_id, seal(carol, info, bob.sign_id, b"", content, secrets.token_bytes))
+            if seq > 1:
+                await until(lambda seq=seq: len(held()) == seq - 1)  # type: ignore[misc]
+        await until(lambda: heard or (relay.refused and 1 not in held()))
+        assert heard
+        await until(lambda: len(heard) == 3)
 
 
 async def test_a_sender_that_skips_numbers_for_ever_is_forgotten(
