@@ -311,8 +311,8 @@ class API:
             value = await self._request_local(topic, payload, timeout, True)
             return replies_here(value, timeout, self._isolated, lambda error: self.report(error, f"self.{topic}"))
 
-        def ask(pull: bytes, seconds: float) -> Awaitable[bytes]:
-            return self._ask(destination, topic, self._series, pull, seconds)
+        def ask(pull: bytes, seconds: float, patience: float) -> Awaitable[bytes]:
+            return self._ask(destination, topic, self._series, pull, seconds, patience)
 
         def stop(number: bytes) -> Awaitable[object]:
             return self._post(destination, topic, self._series, number, True)

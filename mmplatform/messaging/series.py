@@ -26,7 +26,8 @@ KEEP: Final = 0  # the number of a pull that says no more than that the asker is
 KEPT: Final = 10.0  # seconds between two of them
 PULL_TIMEOUT: Final = 30.0  # seconds for which a pull waits at least: the other side answers sooner, unless it stands
 
-Ask = Callable[[bytes, float], Awaitable[bytes]]  # sends a request with a time-out, and gives its reply
+Ask = Callable[[bytes, float, float], Awaitable[bytes]]
+"""Sends a request with a time-out and the patience for a peer that is not reached, and gives its reply."""
 Stop = Callable[[bytes], Awaitable[object]]  # tells the other side that nobody reads on
 
 _END: Final = object()
@@ -141,11 +142,11 @@ class Series:
     def _pull_ahead(self) -> None:
         while len(self._pulls) < AHEAD:
             self._number += 1
-            self._pulls.append(self._pull(self._number, b"", max(PULL_TIMEOUT, self._timeout)))
+            self._pulls.append(self._pull(self._number, b"", max(PULL_TIMEOUT, self._timeout), self._timeout))
 
-    def _pull(self, number: int, payload: bytes, timeout: float) -> asyncio.Future[bytes]:
+    def _pull(self, number: int, payload: bytes, timeout: float, patience: float = 0.0) -> asyncio.Future[bytes]:
         try:
-            return asyncio.ensure_future(self._ask(encode(Pull(self._series, number, payload)), timeout))
+            return asyncio.ensure_future(self._ask(encode(Pull(self._series, number, payload)), timeout, patience))
         except MMError as error:  # raised where it is awaited, behind the replies that are here already
             failed: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
             failed.set_exception(error)

@@ -64,11 +64,12 @@ class Upstream(Protocol):
         ...
 
     def ask(
-        self, destination: str, topic: str, protocol: str, payload: bytes, timeout: float
+        self, destination: str, topic: str, protocol: str, payload: bytes, timeout: float, patience: float = 0.0
     ) -> Coroutine[Any, Any, bytes] | asyncio.Future[bytes]:
         """Send a request to ``destination``, a signId; awaiting the result gives the bytes of the reply.
 
-        Raises RequestTimeout after ``timeout`` seconds, Unreachable, RequestFailed, NoResponders, or what :meth:`post`
+        Raises RequestTimeout after ``timeout`` seconds, Unreachable where no attempt has reached the peer for a second,
+        or for ``patience`` seconds if that is more, RequestFailed, NoResponders, or what :meth:`post`
         raises.
         """
         ...

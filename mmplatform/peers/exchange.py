@@ -4,6 +4,7 @@ All that is queued in one turn of the event loop leaves in one frame, one box an
 """
 
 import asyncio
+from asyncio import Future
 from collections.abc import Callable
 from typing import Final
 
@@ -100,9 +101,9 @@ class Exchange:
             self._enqueued(0)  # for small messages a call each would count
         return True
 
-    def request(self, topic: str, protocol: str, payload: bytes, timeout: float) -> asyncio.Future[bytes]:
+    def request(self, topic: str, protocol: str, payload: bytes, timeout: float, patience: float) -> Future[bytes]:
         """Send a request; the future gets the reply's payload, or RequestTimeout, RequestFailed or NoResponders."""
-        request, future = self.pending.ask(topic, protocol, payload, timeout)
+        request, future = self.pending.ask(topic, protocol, payload, timeout, patience)
         if self.link is not None:
             realtime = self._realtime
             realtime.requests.append(request)
@@ -399,9 +400,8 @@ class Exchange:
     # Inside.
 
     def _enqueued(self, size: int) -> None:
-        realtime = self._realtime
-        realtime.bytes += size
-        if realtime.bytes >= FULL:
+        self._realtime.bytes += size
+        if self._realtime.bytes >= FULL:
             self.busy = True
             self.flush()
         elif not self._armed:

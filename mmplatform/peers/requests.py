@@ -40,6 +40,8 @@ class PendingRequests:
         self._noted = 0  # the highest number that was put into ``_due``: at each sweep, not at each request
         self._timer: asyncio.TimerHandle | None = None
         self._vain: tuple[float, int] | None = None  # when an attempt to reach the peer failed, the last number then
+        self._gone = 0.0  # when the first attempt since the last link failed
+        self._patience: dict[int, float] = {}  # of those that have more than others; may name what was answered
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -57,8 +59,11 @@ class PendingRequests:
         """Whether exactly one caller waits: no other request will come to share its frame."""
         return len(self._waiting) == 1
 
-    def ask(self, topic: str, protocol: str, payload: bytes, timeout: float) -> tuple[Request, asyncio.Future[bytes]]:
-        """Make a request, and the future of the reply's payload. Raises QueueFull when UNFINISHED wait already."""
+    def ask(
+        self, topic: str, protocol: str, payload: bytes, timeout: float, patience: float = 0.0
+    ) -> tuple[Request, asyncio.Future[bytes]]:
+        """Make a request, and the future of the reply's payload. ``patience``: seconds, if above PATIENCE, to wait
+        for a peer that no attempt reaches. Raises QueueFull when UNFINISHED wait already."""
         if len(self._waiting) >= UNFINISHED:
             self._drop([n for n, (_, future, _) in self._waiting.items() if future.done()])
             if len(self._waiting) >= UNFINISHED:
@@ -68,6 +73,8 @@ class PendingRequests:
         request = Request(number, topic, protocol, payload)
         deadline = self._loop.time() + timeout
         self._waiting[number] = (deadline, future, request)
+        if patience > PATIENCE:
+            self._be_patient(number, patience)
         if self._timer is None or deadline < self._timer.when():
             self._arm(deadline)
         return request, future
@@ -101,14 +108,18 @@ class PendingRequests:
         """Note that a link is up."""
         self._vain = None
 
-    def not_reached(self, reason: str) -> None:
-        """Note that an attempt to reach the peer failed; fail the requests that saw one fail PATIENCE seconds ago."""
+    def not_reached(self, reason: str, left: bool = False) -> None:
+        """Note that an attempt to reach the peer failed; fail the requests that saw one fail PATIENCE seconds ago, or
+        however long they wait for that. Nobody waits longer for a peer that has ``left``: it closed the last link."""
         now = self._loop.time()
-        if self._vain is not None and now - self._vain[0] < PATIENCE:
+        if self._vain is None:
+            self._gone = now
+        elif now - self._vain[0] < PATIENCE:
             return
-        if self._vain is not None:
+        else:
             for number in [number for number in self._waiting if number <= self._vain[1]]:
-                self._fail(number, Unreachable(reason))
+                if left or now - self._gone >= self._patience.get(number, PATIENCE):
+                    self._fail(number, Unreachable(reason))
         self._vain = (now, self.number)
 
     def close(self, error: Exception) -> None:
@@ -119,6 +130,11 @@ class PendingRequests:
         for _, future, _ in waiting.values():
             if not future.done():
                 future.set_exception(error)
+
+    def _be_patient(self, number: int, patience: float) -> None:
+        self._patience[number] = patience
+        if len(self._patience) > 2 * len(self._waiting) + STALE:
+            self._patience = {number: kept for number, kept in self._patience.items() if number in self._waiting}
 
     def _arm(self, deadline: float) -> None:
         if self._timer is not None:

@@ -159,15 +159,17 @@ class NodeUpstream:
         await saved
         return delivery
 
-    def ask(self, destination: str, topic: str, protocol: str, payload: bytes, timeout: float) -> asyncio.Future[bytes]:
-        """Send a request; the future gets the reply's bytes. See :meth:`mmplatform.messaging.api.API.request`."""
+    def ask(
+        self, destination: str, topic: str, protocol: str, payload: bytes, timeout: float, patience: float = 0.0
+    ) -> asyncio.Future[bytes]:
+        """Send a request; the future gets the reply's bytes. See :meth:`mmplatform.messaging.upstream.Upstream.ask`."""
         if topic not in _SENDABLE:
             _check_remote(topic)
         self.check_running()  # the loop, too: the reply is awaited in that of the node
         peer = self._by_id.get(destination) or self._peers.peer(self._peers.destination(destination, topic))
         if type(payload) is not bytes or len(payload) > MAX_PAYLOAD or protocol not in self._protocols:
             _check_form(payload, protocol)
-        return peer.exchange.request(topic, protocol, payload, timeout)
+        return peer.exchange.request(topic, protocol, payload, timeout, patience)
 
     def send_local(self, topic: str, protocol: str, payload: bytes) -> Delivery:
         """Hand bytes to the handler of ``protocol`` in this process."""

@@ -59,7 +59,7 @@ async def test_a_device_cannot_write_a_control_topic(caplog: pytest.LogCaptureFi
             settled.append(delivery)
             peer.exchange.send_event(exchange_module.Event(topic, "ms", encode([])), 10)
             with pytest.raises(RequestFailed, match="bad-topic"):
-                await peer.exchange.request(topic, "ms", encode([]), 5)
+                await peer.exchange.request(topic, "ms", encode([]), 5.0, 1.0)
         for delivery in settled:
             outcome = await asyncio.gather(delivery, return_exceptions=True)
             assert "bad-topic" in str(outcome[0])

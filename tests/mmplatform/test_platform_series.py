@@ -9,8 +9,10 @@ import pytest
 
 from mmplatform import NoResponders, Platform, Refused, RequestFailed, RequestTimeout, Unreachable
 from mmplatform.messaging.series_server import SeriesServer
+from mmplatform.peers import requests
 from tests.support.peers import acquainted, befriend
 from tests.support.waiting import until
+from tests.support.world import World
 
 
 @dataclass
@@ -126,6 +128,30 @@ async def test_a_peer_that_stops_ends_it_with_the_reason(pair: Pair) -> None:
     with pytest.raises((RequestFailed, Unreachable)):
         await asyncio.wait_for(ended, 10)
     assert pair.closed == 1
+
+
+async def test_a_series_outlasts_an_outage_that_is_shorter_than_its_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request fails when no attempt reaches the peer for a second; a series that has begun goes on."""
+    monkeypatch.setattr(requests, "PATIENCE", 0.01)
+    world, gate = World(), asyncio.Event()
+    async with world.nodes() as [alice, bob]:
+
+        @bob.messaging.on("friends.wait")
+        async def wait(topic: str, sender: str, payload: Any) -> AsyncGenerator[int, None]:
+            yield 0
+            await gate.wait()
+            yield 1
+
+        replies = alice.messaging.request_many("wait", bob.sign_id, timeout=20)
+        assert await anext(replies) == 0
+        following = asyncio.ensure_future(anext(replies))
+        world.network.up = False
+        world.cut(alice, bob)
+        with pytest.raises(Unreachable):
+            await alice.messaging.request("wait", bob.sign_id, timeout=20)
+        world.network.up = True
+        gate.set()
+        assert await asyncio.gather(following, return_exceptions=True) == [1]
 
 
 async def test_replies_have_types(pair: Pair) -> None:

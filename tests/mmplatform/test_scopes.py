@@ -143,7 +143,7 @@ async def attack_for_real(attacker: Platform, victim: SignId, topics: list[str])
         await saved
         deliveries.append(delivery)
         peer.exchange.send_event(Event(topic, "ms", encode([victim])), 10)
-        reply = peer.exchange.request(topic, "ms", encode([victim]), 10.0)
+        reply = peer.exchange.request(topic, "ms", encode([victim]), 10.0, 1.0)
         reply.add_done_callback(lambda done: done.cancelled() or done.exception())
     await until(lambda: all(delivery.done for delivery in deliveries))
     await attacker.ping(victim)

@@ -39,7 +39,7 @@ class OtherSide:
         self.stopped: list[Any] = []
         self.closed: Exception | None = None
 
-    def ask(self, pull: bytes, timeout: float) -> asyncio.Future[bytes]:
+    def ask(self, pull: bytes, timeout: float, patience: float) -> asyncio.Future[bytes]:
         if self.closed is not None:
             raise self.closed
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()

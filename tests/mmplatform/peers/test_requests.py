@@ -99,6 +99,32 @@ async def test_who_is_not_reached_for_a_second_does_not_answer(monkeypatch: pyte
     asked.close(NotRunning("end"))
 
 
+async def test_who_has_patience_waits_longer_for_a_peer_that_is_not_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = PendingRequests()
+    loop, now = asyncio.get_running_loop(), [100.0]
+    monkeypatch.setattr(loop, "time", lambda: now[0])
+    short, patient = asked.ask("t", "ms", b"", 60)[1], asked.ask("t", "ms", b"", 60, 5.0)[1]
+    for _ in range(5):
+        assert not patient.done()
+        asked.not_reached("refused")
+        now[0] += requests.PATIENCE
+    with pytest.raises(Unreachable, match="refused"):
+        await short
+    asked.not_reached("gone")
+    with pytest.raises(Unreachable, match="gone"):
+        await patient
+    asked.close(NotRunning("end"))
+
+
+async def test_nothing_is_kept_of_the_patience_of_those_who_were_answered() -> None:
+    asked = PendingRequests()
+    for _ in range(1000):
+        request, _ = asked.ask("t", "ms", b"", 60, 5.0)
+        asked.resolve(Reply(request.id, OK, b""))
+    assert len(asked._patience) <= requests.STALE + 1
+    asked.close(NotRunning("end"))
+
+
 class Watched(dict[int, Any]):
     """Counts how often all of it is gone through."""
 

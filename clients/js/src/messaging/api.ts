@@ -62,7 +62,8 @@ export interface Upstream {
     realtime: boolean,
     expires: number,
   ): Promise<GroupDelivery>;
-  ask(destination: string, event: Event, timeout: number, signal?: AbortSignal): Promise<Uint8Array>;
+  /** `patience`: milliseconds to wait for a peer that no attempt reaches, a second if not told. */
+  ask(destination: string, event: Event, timeout: number, signal?: AbortSignal, patience?: number): Promise<Uint8Array>;
 }
 
 /** Handlers get (name, sender, payload), the name being `scope.topic`. */
@@ -296,8 +297,8 @@ export class Messaging implements ProtocolHandler {
   ): AsyncGenerator<unknown, void, void> {
     const event = (payload: Uint8Array): Event => ({ topic, protocol: SERIES, payload });
     const upstream = {
-      ask: (pull: Uint8Array, patience: number, signal: AbortSignal) =>
-        this.upstream.ask(destination, event(pull), patience, signal),
+      ask: (pull: Uint8Array, timeout: number, signal: AbortSignal, patience?: number) =>
+        this.upstream.ask(destination, event(pull), timeout, signal, patience),
       stop: (series: Uint8Array) => this.upstream.post(destination, 0, event(series), true, 0),
     };
     for await (const reply of readSeries(upstream, data, timeout)) yield decodedReply(reply);

@@ -91,8 +91,13 @@ export class Exchange {
   }
 
   /** Ask; the payload of the reply, or RequestTimeout, RequestFailed or NoResponders. */
-  request({ topic, protocol, payload }: Event, timeout: number, signal?: AbortSignal): Promise<Uint8Array> {
-    const { request, reply } = this.pending.ask(topic, protocol, payload, timeout, signal);
+  request(
+    { topic, protocol, payload }: Event,
+    timeout: number,
+    signal?: AbortSignal,
+    patience?: number,
+  ): Promise<Uint8Array> {
+    const { request, reply } = this.pending.ask(topic, protocol, payload, timeout, signal, patience);
     if (this.link) {
       this.requests.push(request);
       this.arm();

@@ -50,6 +50,7 @@ export class Peer implements LinkedPeer, PeerLinks {
   readonly exchange: Exchange;
   reason = "";
   private readonly links: Link[] = []; // all that were up and are not lost
+  private left = false; // whether the peer closed the last one
   private readonly paths: PathManager;
   private readonly backoff = new Backoff(LONGEST_PAUSE);
   private dialling = false;
@@ -230,6 +231,7 @@ export class Peer implements LinkedPeer, PeerLinks {
       return;
     }
     this.reason = error.message;
+    this.left = this.reason.startsWith("closed by the peer: ");
     this.context.events.lost(this.signId, this.reason);
     if (this.exchange.useful) this.backoff.reset();
     this.watchExpiry();
@@ -319,7 +321,7 @@ export class Peer implements LinkedPeer, PeerLinks {
         await this.dial(this.ways().filter(({ signalled }) => !signalled));
       } catch (error) {
         this.reason = asError(error).message;
-        this.exchange.pending.notReached(`${this.signId}: ${this.reason}`);
+        this.exchange.pending.notReached(`${this.signId}: ${this.reason}`, this.left);
         this.context.events.unreachable(this.signId);
       }
       if (this.link || this.closed || !this.wanted) break;

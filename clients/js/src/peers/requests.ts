@@ -8,12 +8,13 @@ import { type Reply, type Request, STATUS, TOO_LARGE } from "../delivery/wire.js
 import { asError, NoResponders, ProtocolError, RequestFailed, RequestTimeout, Unreachable } from "../errors.js";
 
 const UNFINISHED = 65536; // requests of one peer that may be unanswered at once, and replies remembered
-const PATIENCE = 1000; // milliseconds for which a peer that no attempt reaches may be between two networks
+export const PATIENCE = 1000; // milliseconds for which a peer that no attempt reaches may be between two networks
 const REMEMBERED_BYTES = 64 * 1024 * 1024;
 const FORGOTTEN = utf8("answered before, and the reply was lost with a link; ask again");
 
 interface PendingRequest {
   request: Request;
+  patience: number;
   resolve(payload: Uint8Array): void;
   reject(error: Error): void;
 }
@@ -23,6 +24,7 @@ export class PendingRequests {
   private readonly waiting = new Map<number, PendingRequest>();
   private number = 0;
   private vain?: { at: number; number: number }; // when an attempt to reach the peer failed, the last number then
+  private gone = 0; // when the first attempt since the last link failed
 
   /** What the next link must carry again. */
   get unanswered(): Request[] {
@@ -51,13 +53,17 @@ export class PendingRequests {
     return lowest ?? this.number + 1;
   }
 
-  /** A new request, and the promise of the reply's payload. Nobody waits after `timeout` milliseconds, or with `signal`. */
+  /**
+   * A new request, and the promise of the reply's payload. Nobody waits after `timeout` milliseconds, or with `signal`,
+   * or for a peer that no attempt has reached for `patience` milliseconds.
+   */
   ask(
     topic: string,
     protocol: string,
     payload: Uint8Array,
     timeout: number,
     signal?: AbortSignal,
+    patience = PATIENCE,
   ): { request: Request; reply: Promise<Uint8Array> } {
     const request = { id: ++this.number, topic, protocol, payload };
     const reply = new Promise<Uint8Array>((resolve, reject) => {
@@ -74,7 +80,7 @@ export class PendingRequests {
           signal?.removeEventListener("abort", left);
           end(value);
         };
-      this.waiting.set(request.id, { request, resolve: ended(resolve), reject: ended(reject) });
+      this.waiting.set(request.id, { request, patience, resolve: ended(resolve), reject: ended(reject) });
       if (signal?.aborted) left();
       else signal?.addEventListener("abort", left);
     });
@@ -97,12 +103,17 @@ export class PendingRequests {
     delete this.vain;
   }
 
-  /** An attempt to reach the peer failed: the requests that saw one fail PATIENCE ago fail, too. */
-  notReached(reason: string): void {
+  /**
+   * An attempt to reach the peer failed: the requests that saw one fail PATIENCE ago fail, too, or however long they wait
+   * for that. Nobody waits longer for a peer that has `left`: it closed the last link.
+   */
+  notReached(reason: string, left = false): void {
     const now = performance.now();
-    if (this.vain && now - this.vain.at < PATIENCE) return;
-    for (const [number, { reject }] of this.vain ? [...this.waiting] : []) {
+    if (!this.vain) this.gone = now;
+    else if (now - this.vain.at < PATIENCE) return;
+    for (const [number, { reject, patience }] of this.vain ? [...this.waiting] : []) {
       if (number > this.vain!.number) break;
+      if (!left && now - this.gone < patience) continue;
       this.waiting.delete(number);
       reject(new Unreachable(reason));
     }

@@ -58,11 +58,17 @@ export class NodeUpstream implements Upstream {
     return new GroupDelivery(group, new Map(deliveries.map((delivery) => [delivery.peer, delivery])));
   }
 
-  async ask(destination: string, event: Event, timeout: number, signal?: AbortSignal): Promise<Uint8Array> {
+  async ask(
+    destination: string,
+    event: Event,
+    timeout: number,
+    signal?: AbortSignal,
+    patience?: number,
+  ): Promise<Uint8Array> {
     this.check(event);
     if (isListName(destination))
       throw new InvalidKey(`${destination}: a request has one answer, so it goes to one peer`);
-    return this.peers.get(parseSignId(destination)).exchange.request(event, timeout, signal);
+    return this.peers.get(parseSignId(destination)).exchange.request(event, timeout, signal, patience);
   }
 
   private postEvent(peer: Peer, event: Event): Delivery {

@@ -36,6 +36,29 @@ test("who is not reached for a second does not answer", async () => {
   clock.mock.restore();
 });
 
+test("who has patience waits longer for a peer that is not reached, unless that one has left", async () => {
+  let now = 100_000;
+  const clock = mock.method(performance, "now", () => now);
+  const asked = new PendingRequests();
+  const ended: string[] = [];
+  const ask = (name: string, patience?: number): Promise<unknown> =>
+    asked.ask("t", "ms", new Uint8Array(), 60_000, undefined, patience).reply.catch((error: Error) => {
+      ended.push(`${name} ${error.message}`);
+    });
+  const [first, second, third] = [ask("first"), ask("second", 5000), ask("third", 9000)];
+  for (let attempt = 0; attempt < 5; attempt++, now += 1000) asked.notReached("refused");
+  await first;
+  assert.deepEqual(ended, ["first refused"]);
+  asked.notReached("gone");
+  await second;
+  assert.deepEqual(ended, ["first refused", "second gone"]);
+  now += 1000;
+  asked.notReached("stopped", true);
+  await third;
+  assert.deepEqual(ended, ["first refused", "second gone", "third stopped"]);
+  clock.mock.restore();
+});
+
 test("who leaves waits no longer, and the peer is told by the lowest number that is waited for", async () => {
   const asked = new PendingRequests();
   const left = new AbortController();

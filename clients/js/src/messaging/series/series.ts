@@ -14,8 +14,11 @@ const PULL_TIMEOUT = 30_000; // milliseconds for which a pull waits at least: th
 
 /** What a series goes over. */
 export interface SeriesUpstream {
-  /** Send a request, and give its reply; `timeout` is in milliseconds. Once `signal` is aborted nobody waits for it. */
-  ask(pull: Uint8Array, timeout: number, signal: AbortSignal): Promise<Uint8Array>;
+  /**
+   * Send a request, and give its reply; `timeout` and `patience`, for a peer that is not reached, are in milliseconds.
+   * Once `signal` is aborted nobody waits for it.
+   */
+  ask(pull: Uint8Array, timeout: number, signal: AbortSignal, patience?: number): Promise<Uint8Array>;
   /** Tell the other side that nobody reads on. */
   stop(payload: Uint8Array): Promise<unknown>;
 }
@@ -63,7 +66,8 @@ class Reading {
   }
 
   pullAhead(): void {
-    for (const pull of this.asking.ahead()) this.pulls.push(this.pull(pull, Math.max(PULL_TIMEOUT, this.timeout)));
+    for (const pull of this.asking.ahead())
+      this.pulls.push(this.pull(pull, Math.max(PULL_TIMEOUT, this.timeout), this.timeout));
   }
 
   /** Wait for a batch that is not empty, or is the last one. */
@@ -101,8 +105,8 @@ class Reading {
   }
 
   /** An error of it is thrown where it is awaited, behind the replies that are here already. */
-  private pull(pull: Uint8Array, timeout: number): Promise<Uint8Array> {
-    const reply = this.upstream.ask(pull, timeout, this.left.signal);
+  private pull(pull: Uint8Array, timeout: number, patience?: number): Promise<Uint8Array> {
+    const reply = this.upstream.ask(pull, timeout, this.left.signal, patience);
     reply.catch(() => {});
     return reply;
   }
