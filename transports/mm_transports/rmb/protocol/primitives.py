@@ -5,7 +5,7 @@ is given.
 """
 
 from functools import cache
-from typing import Final, NoReturn, Protocol
+from typing import Any, Final, NoReturn
 
 from mmplatform.errors import IdentityError, InvalidKey, PluginError, ProtocolError
 from mmplatform.identity.keys import parse_sign_id, sign_id_of
@@ -30,26 +30,18 @@ NONCE_SIZE: Final = 12
 _NEUTRAL: Final = bytes(ACCOUNT_SIZE)  # Ristretto's neutral element: for this "key" anybody makes signatures
 _COMPRESSED: Final = (2, 3)
 _CURVE: Final = ec.SECP256K1()
-
-
-class Signer(Protocol):
-    """A key that signs for a twin."""
-
-    account: bytes
-
-    def sign(self, message: bytes) -> bytes:
-        """Return 64 bytes."""
+_schnorrkel: Final[Any] = sr25519  # compiled, without types
 
 
 class Sr25519Signer:
     """Schnorr signatures over Ristretto, in the signing context of Substrate."""
 
     def __init__(self, seed: bytes) -> None:
-        self._pair: tuple[bytes, bytes] = sr25519.pair_from_seed(seed)
+        self._pair: tuple[bytes, bytes] = _schnorrkel.pair_from_seed(seed)
         self.account = self._pair[0]
 
     def sign(self, message: bytes) -> bytes:
-        return bytes(sr25519.sign(self._pair, message))
+        return bytes(_schnorrkel.sign(self._pair, message))
 
     def __reduce__(self) -> NoReturn:
         raise _kept()
@@ -69,12 +61,15 @@ class Ed25519Signer:
         raise _kept()
 
 
+Signer = Sr25519Signer | Ed25519Signer
+
+
 def verify_sr25519(account: bytes, signature: bytes, message: bytes) -> bool:
     """Whether ``account`` made the signature. It has one form: marked as Schnorr's, its scalar reduced."""
     if account == _NEUTRAL:
         return False
     try:
-        return bool(sr25519.verify(signature, message, account))
+        return bool(_schnorrkel.verify(signature, message, account))
     except ValueError:
         return False
 
