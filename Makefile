@@ -166,7 +166,7 @@ $(RUN): $(SETTINGS) | $(BIN)/python
 
 $(DEV): $(RUN)
 	@echo "== installing what tests and checks need"
-	@$(INSTALL) -e '.[cli,fast,keyring,mdns,proxy,webrtc,relay,test,check,bench]'
+	@$(INSTALL) -e '.[cli,fast,keyring,mdns,proxy,webrtc,relay,rmb,test,check,bench]'
 	@touch $@
 
 $(DOCS): $(RUN)

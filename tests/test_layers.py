@@ -33,6 +33,7 @@ VIOLATIONS = {
     "pytest": ("transports/mm_transports/memory.py", "import pytest"),
     "proxies": ("transports/mm_transports/proxies.py", "import python_socks"),
     "redis": ("transports/mm_transports/relay/protocol/items.py", "import redis"),
+    "rmb": ("transports/mm_transports/rmb/protocol/keys.py", "import cryptography"),
 }
 
 

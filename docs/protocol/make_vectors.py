@@ -1,7 +1,7 @@
 """Writes docs/protocol/vectors/*.json; ``--check`` fails when a file on disk is another.
 
-One function a file. This is a second implementation of the specifications beside it: it uses PyNaCl and msgpack,
-never mmplatform, so a mistake has to be made twice to go unseen. Everything is drawn from fixed seeds.
+One function a file. This is a second implementation of the specifications beside it: it uses PyNaCl, msgpack and
+protobuf, never mmplatform, so a mistake has to be made twice to go unseen. Everything is drawn from fixed seeds.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from directory_vectors import directory_json
 from mail_vectors import mail_json
 from mixed_order import ORDER_8, MixedPair
 from relay_vectors import relay_json
+from rmb_vectors import rmb_json
 from session_vectors import session_json
 from webrtc_vectors import webrtc_json
 
@@ -356,6 +357,7 @@ FILES: dict[str, Callable[[], Case]] = {
     "directory.json": lambda: directory_json(labelled, H),
     "mail.json": lambda: mail_json(labelled, H),
     "relay.json": lambda: relay_json(labelled),
+    "rmb.json": rmb_json,
     "webrtc.json": webrtc_json,
 }
 

@@ -1,0 +1,1 @@
+"""ThreeFold's Reliable Message Bus, as its genuine clients speak it (docs/protocol/rmb.rst). Legacy security."""
