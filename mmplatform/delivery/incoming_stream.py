@@ -47,7 +47,7 @@ class Stream:
     """What has come in of one lane and epoch."""
 
     __slots__ = (
-        "account", "assembler", "dirty", "done", "epoch", "finished", "lane", "left", "next", "outcomes",
+        "account", "assembler", "dirty", "done", "epoch", "finished", "lane", "left", "next", "on_disk", "outcomes",
         "pending_bytes", "piece_seq", "reported", "row_size", "saving", "seen", "stale", "stash", "told", "torn",
     )  # fmt: skip
 
@@ -69,6 +69,7 @@ class Stream:
         self.torn = False  # whether the rest of a message came that was left: it has to come again as a whole
         self.seen = 0
         self.pending_bytes = 0
+        self.on_disk = False  # whether a row of it is saved, or on its way there
         self.row_size = 0  # bytes that are on disk of it, where somebody counts them
 
     @property

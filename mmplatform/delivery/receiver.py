@@ -59,7 +59,7 @@ class Receiver:
         stream.done, stream.outcomes, stream.seen = kept.upto, kept.outcomes, kept.seen
         first, last = kept.upto + 1, kept.upto + WINDOW
         stream.finished = {n for low, high in kept.ranges for n in range(max(low, first), min(high, last) + 1)}
-        stream.next = stream.done + 1
+        stream.next, stream.on_disk = stream.done + 1, True
         return stream
 
     def merge(self, lane: int, epoch: int, numbers: Iterable[int], seen_ms: int) -> bytes:
@@ -67,7 +67,7 @@ class Receiver:
         stream = self._streams[lane, epoch]
         for seq in sorted(numbers):
             stream.finish(seq)
-        stream.seen = max(stream.seen, seen_ms)
+        stream.seen, stream.on_disk = max(stream.seen, seen_ms), True
         return stream.kept()
 
     def progress(self, lane: int, epoch: int) -> tuple[int, int]:
@@ -159,7 +159,7 @@ class Receiver:
         self._bound_outcomes()
         for stream in changed:
             stream.dirty = stream.stale = False
-            stream.saving = True
+            stream.saving = stream.on_disk = True
         return [(stream, stream.kept(), stream.ack()) for stream in changed]
 
     def _bound_outcomes(self) -> None:
@@ -270,8 +270,9 @@ class Receiver:
             oldest = min(settled, key=lambda place: self._streams[place].seen)
             forgotten = self._streams.pop(oldest)
             forgotten.forget()
-            self.forgotten.append(oldest)
-            self.forgotten_bytes += forgotten.row_size
+            if forgotten.on_disk:  # who opens streams faster than they are saved leaves nothing behind
+                self.forgotten.append(oldest)
+                self.forgotten_bytes += forgotten.row_size
         stream = Stream(lane, epoch, self.account)
         self._streams[lane, epoch] = stream
         return stream
