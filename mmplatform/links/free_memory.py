@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Final
 
 AFTER: Final = 2.0  # seconds after a connection is gone; what others free meanwhile goes back in the same look
+LATER: Final = 30.0  # seconds after that for what links hold in circles: only a collection of garbage frees it
 MUCH: Final = 8 * 1024 * 1024  # free bytes below which the C library keeps them
 _FIELDS: Final = 10  # of ``struct mallinfo2`` of malloc.h, all of one size
 _FREE: Final = 8  # the place of ``fordblks`` among them: free bytes
@@ -18,6 +19,7 @@ class FreeMemory:
 
     def __init__(self) -> None:
         self._timer: asyncio.TimerHandle | None = None
+        self._later: asyncio.TimerHandle | None = None
 
     def look_soon(self) -> None:
         """Look in a moment whether much is free, and give it back then: somebody who may have held it is gone."""
@@ -25,11 +27,22 @@ class FreeMemory:
             self._timer = asyncio.get_running_loop().call_later(AFTER, self._look)
 
     def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._later):
+            if timer is not None:
+                timer.cancel()
 
     def _look(self) -> None:
         self._timer = None
+        self._give_back()
+        if self._later is None:
+            self._later = asyncio.get_running_loop().call_later(LATER, self._look_later)
+
+    def _look_later(self) -> None:
+        self._later = None
+        self._give_back()
+
+    @staticmethod
+    def _give_back() -> None:
         asyncio.get_running_loop().run_in_executor(None, give_back)  # it takes milliseconds
 
 

@@ -79,7 +79,7 @@ class Exchange:
         self._outbox, self._handled, self._dispatcher, self._scope, self.now = outbox, handled, dispatcher, scope, now
         self.scope: Scope = scope(peer)  # that of the frame in hand
         self.peer, self._dial, self._on_request_sent = peer, dial, on_request_sent
-        self._sender, self._receiver, self._reply_cache = self.queue.sender, handled.receiver(peer), ReplyCache()
+        self._sender, self._receiver, self.reply_cache = self.queue.sender, handled.receiver(peer), ReplyCache()
         self.held, self._reception, self._held = held, reception, reception.inbox.topics
         self.acks = OwedAcks(self._receiver, self.arm)
         self.rewinds = Rewinds(self._sender, self.flush)
@@ -131,7 +131,7 @@ class Exchange:
         """
         self.link, self.queue.linked, self.useful = link, True, False
         link.send(Frame(int(self.now() * 1000), self.pending.floor, [], [], [], [], []))
-        self._reply_cache.begin(link.epoch, link.known)
+        self.reply_cache.begin(link.epoch, link.known)
         self._sender.link_up(())
         self._receiver.retell()
         for ack in acks:
@@ -189,7 +189,7 @@ class Exchange:
             self._dispatcher.events(self.scope, me, frame.events, self.held)
             self._events = NO_EVENTS
         if frame.requests:
-            self._reply_cache.forget(frame.floor)
+            self.reply_cache.forget(frame.floor)
             for request in frame.requests:
                 self._serve(request, self.scope)
         for reply in frame.replies:
@@ -343,16 +343,16 @@ class Exchange:
         realtime = self._realtime
         if realtime.bytes > FULL and realtime.clogged(scope):
             raise ProtocolError("not-reading", "it asks on and does not read the replies")
-        seen = self._reply_cache.seen(request)
+        seen = self.reply_cache.seen(request)
         if seen is not False:
             if seen is not True:
                 realtime.replies.append(seen)
                 realtime.bytes += len(seen.payload) + EXTRA
             return
-        asked = RequestInHand(self, request, scope, self._reply_cache.epoch)
+        asked = RequestInHand(self, request, scope, self.reply_cache.epoch)
         result = self._dispatcher.request(scope, self.peer, request.topic, request.protocol, request.payload, asked)
         if result is None or (result is NOBODY and self._reception.park(asked)):
-            self._reply_cache.begun(request)
+            self.reply_cache.begun(request)
             asked.counted = True
             self.held.hold(len(request.payload))
         else:
@@ -375,7 +375,7 @@ class Exchange:
 
     def awaits(self, asked: "RequestInHand") -> bool:
         """Whether the peer still waits for the reply to a request."""
-        return self._reply_cache.awaited(asked.epoch, asked.request.id)
+        return self.reply_cache.awaited(asked.epoch, asked.request.id)
 
     def answer(self, asked: "RequestInHand", result: bytes | Result) -> None:
         """Reply to a request, with what its handlers gave."""
@@ -391,7 +391,7 @@ class Exchange:
             error = result.error if isinstance(result, Result) else None
             error = error or InvalidPayload(f"the reply is not bytes, or more than {MAX_PAYLOAD}")
             reply = failure(request, told_of(error, asked.scope))
-        if self._reply_cache.reply(asked.epoch, reply) and self.link is not None:
+        if self.reply_cache.reply(asked.epoch, reply) and self.link is not None:
             self._realtime.replies.append(reply)
             self._enqueued(len(reply.payload) + EXTRA)
             if len(self._realtime.replies) >= EAGER:

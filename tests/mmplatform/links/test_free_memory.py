@@ -5,7 +5,9 @@ import sys
 
 import pytest
 
+from mmplatform.links import free_memory
 from mmplatform.links.free_memory import FreeMemory
+from tests.support.waiting import until
 
 PROGRAM = """
 import asyncio
@@ -47,6 +49,18 @@ def test_what_the_c_library_keeps_goes_back_once_somebody_is_gone() -> None:
     kept, after = map(int, done.stdout.split())
     assert kept > 20, "MiB: else there was nothing to give back"
     assert after < 8
+
+
+async def test_there_is_a_second_look_for_what_a_collection_frees(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(free_memory, "AFTER", 0.0)
+    monkeypatch.setattr(free_memory, "LATER", 0.0)
+    looks: list[None] = []
+    monkeypatch.setattr(free_memory, "give_back", lambda: looks.append(None))
+    memory = FreeMemory()
+    memory.look_soon()
+    await until(lambda: len(looks) == 2)
+    assert memory._timer is memory._later is None
+    memory.close()
 
 
 async def test_looks_are_gathered_and_end_with_the_node() -> None:

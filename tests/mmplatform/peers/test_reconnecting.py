@@ -151,6 +151,20 @@ async def test_requests_to_a_stranger_who_has_us_as_a_friend_are_answered_after_
             await until(lambda: bob.sign_id not in alice.parts.peers.by_id)
 
 
+async def test_replies_to_a_stranger_who_has_gone_are_freed_at_once() -> None:
+    """And not once the collector finds the circle of its objects: 64 KiB for each key that asked."""
+    world = World("tcp")
+    async with world.node(1) as alice, world.node(2) as bob:
+        bob.messaging.on("public.large", lambda topic, sender, payload: bytes(50_000))
+        await alice.add(bob.ticket())
+        await alice.messaging.request("large", bob.sign_id)
+        exchange = peer_of(bob, alice).exchange
+        assert exchange.reply_cache._bytes > 50_000
+        await alice.disconnect(bob.sign_id)
+        await until(lambda: alice.sign_id not in bob.parts.peers.by_id)
+        assert (exchange.reply_cache._bytes, exchange.reply_cache._replies) == (0, {})
+
+
 async def test_a_defect_met_while_dialling_is_met_once(
     monkeypatch: pytest.MonkeyPatch, nothing_escapes: list[dict[str, Any]]
 ) -> None:
