@@ -127,7 +127,10 @@ async def test_another_certificate_than_was_said_is_named_at_both_ends(
     def changed(signal: Signal) -> bool:
         if signal.kind == ANSWER:
             lines = signal.body.split("\r\n")
-            other = [line[:-2] + "00" if line.startswith("a=fingerprint") else line for line in lines]
+            other = [
+                line[:-1] + ("1" if line[-1] == "0" else "0") if line.startswith("a=fingerprint") else line
+                for line in lines
+            ]
             first.webrtc.signalled(second.identity.sign_id, encode_signal(replace(signal, body="\r\n".join(other))))
         return signal.kind != ANSWER
 
