@@ -34,6 +34,7 @@ VIOLATIONS = {
     "proxies": ("transports/mm_transports/proxies.py", "import python_socks"),
     "redis": ("transports/mm_transports/relay/protocol/items.py", "import redis"),
     "rmb": ("transports/mm_transports/rmb/protocol/keys.py", "import cryptography"),
+    "tomlkit": ("transports/mm_transports/rmb/twins/toml_file.py", "import tomlkit"),
 }
 
 

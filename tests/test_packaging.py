@@ -37,8 +37,8 @@ for point in points:
     try:
         assert callable(plugins.load(point.group, point.name)), point
     except PluginError as error:  # its library is an extra, and the error says which
-        extra = "cli" if point.group == plugins.COMMANDS else point.name
-        assert extra in ("mdns", "webrtc", "cli") and f"mm-platform[{extra}]" in str(error), error
+        extra = "cli" if point.group == plugins.COMMANDS else point.name.partition("_")[0]
+        assert extra in ("mdns", "webrtc", "cli", "rmb") and f"mm-platform[{extra}]" in str(error), error
 """
 # A program of Debian may be missing on this machine; what the extra brings may not.
 LOAD_PEERS = """

@@ -23,6 +23,7 @@ from rmb_pairs import (
     seed,
     twin,
 )
+from rmb_twins import invalid_records, records
 
 ED_ORDER = 2**252 + 27742317777372353535851937790883648493
 PUBLISHED_JWT = (
@@ -52,6 +53,8 @@ def rmb_json() -> Case:
         "invalidTokens": [*invalid_tokens()],
         "stamps": stamps(),
         "deadlines": deadlines(),
+        "twinRecords": [*records()],
+        "invalidTwinRecords": [*invalid_records()],
     }
 
 

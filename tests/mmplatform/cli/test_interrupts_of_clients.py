@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "remove": ["bob"], "block": ["bob"], "unblock": ["bob"], "list": [], "status": [], "send": ["bob", "chat", "x"],
     "on": ["friends.>"], "request": ["bob", "time"], "ping": ["bob"], "inbox": [], "outbox": [],
     "delivery": ["1.2.3@x"], "doctor": [], "backup": ["file"], "dht": [],
+    "rmb": ["twin", "show", "7", "--directory", "bob"],
 }  # fmt: skip
 ELSEWHERE: Final = {
     "run",
@@ -36,7 +37,7 @@ MOMENTS: Final = ("starting", "found", "asked", "twice", "stopping")
 
 
 def test_no_command_is_left_out() -> None:
-    assert {*COMMANDS, *ELSEWHERE, *SHORT} == {*mm.commands, "dht", "relay"}
+    assert {*COMMANDS, *ELSEWHERE, *SHORT} == {*mm.commands, "dht", "relay", "rmb"}
 
 
 def interrupt(node: SilentNode, process: "subprocess.Popen[bytes]", moment: str) -> None:

@@ -62,11 +62,11 @@ def test_help_imports_the_commands_of_plugins_alone(tmp_path: Path) -> None:
     modules = imported(tmp_path, "--help")
     assert modules & FOR_COMMANDS == set()
     assert [module for module in ours(modules) if ".commands" in module] == [
-        "mm_relay.commands", "mm_services.kademlia.commands",
+        "mm_relay.commands", "mm_services.kademlia.commands", "mm_services.rmb.commands",
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("command", [*mm.commands, "dht", "relay"])
+@pytest.mark.parametrize("command", [*mm.commands, "dht", "relay", "rmb"])
 def test_the_help_of_a_command_imports_no_node(tmp_path: Path, command: str) -> None:
     modules = imported(tmp_path, command, "--help")
     assert modules & FOR_NODES == set()

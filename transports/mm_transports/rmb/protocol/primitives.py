@@ -96,15 +96,15 @@ class Secp256k1Key:
 
     def shared_x(self, pk: bytes) -> bytes:
         """Return the x coordinate (32 bytes) of the point shared with ``pk``. Raises InvalidKey."""
-        if len(pk) != PK_SIZE or pk[0] not in _COMPRESSED:
-            raise InvalidKey(f"a pk is a compressed point of secp256k1, of {PK_SIZE} bytes")
-        try:
-            return self._key.exchange(ec.ECDH(), ec.EllipticCurvePublicKey.from_encoded_point(_CURVE, pk))
-        except ValueError:
-            raise InvalidKey("the pk is no point of secp256k1") from None
+        return self._key.exchange(ec.ECDH(), _point(pk))
 
     def __reduce__(self) -> NoReturn:
         raise _kept()
+
+
+def check_pk(pk: bytes) -> None:
+    """Raise InvalidKey unless payloads can be encrypted to this key."""
+    _point(pk)
 
 
 class AesGcm:
@@ -137,6 +137,16 @@ def entropy_of(phrase: str) -> bytes:
     if unknown:
         raise IdentityError(f"{unknown} words of the phrase are not in the English list of BIP39")
     raise IdentityError("the checksum of the phrase is wrong: a word is another one, or stands elsewhere")
+
+
+def _point(pk: bytes) -> ec.EllipticCurvePublicKey:
+    """Raises InvalidKey."""
+    if len(pk) != PK_SIZE or pk[0] not in _COMPRESSED:
+        raise InvalidKey(f"a pk is a compressed point of secp256k1, of {PK_SIZE} bytes")
+    try:
+        return ec.EllipticCurvePublicKey.from_encoded_point(_CURVE, pk)
+    except ValueError:
+        raise InvalidKey("the pk is no point of secp256k1") from None
 
 
 @cache

@@ -1,0 +1,1 @@
+"""Registries of twins: a file, a directory of signed records, several of them, what they said lately."""
