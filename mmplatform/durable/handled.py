@@ -21,7 +21,7 @@ from mmplatform.delivery.receiver import Receiver
 from mmplatform.delivery.wire import Ack
 from mmplatform.durable.handled_log import INBOX, LOGGED, STREAM, HandledLog, HandledNote
 from mmplatform.durable.handled_rows import PREFIX, key_of, parse_key
-from mmplatform.durable.strangers import COMMIT, Strangers
+from mmplatform.durable.strangers import COMMIT, ROW, Strangers
 from mmplatform.errors import StorageCorrupt, StorageError
 from mmplatform.message import MAX_PAYLOAD
 from mmplatform.storage.contract import Row, Storage
@@ -34,7 +34,8 @@ GATHERED: Final = 256  # rows that are gathered at most
 UNSAVED: Final = 1024  # rows that are not saved, from which on no more is handed over; the log has room for twice this
 
 EndedMessages = tuple[str, Entry]  # the recipient of the receipt, and messages of its that ended alike
-Saving = list[tuple[str, Receiver, list[tuple[Stream, bytes, Ack]]]]  # peers, and what of each is written
+Checkpoint = list[tuple[Stream, bytes, Ack]]
+Saving = list[tuple[str, Receiver, list[tuple[int, int]], Checkpoint]]  # peers, and what of each is deleted and written
 
 
 class Handled:
@@ -88,6 +89,9 @@ class Handled:
         streams = [note for note in noted if note.kind == STREAM]
         gone = await self._read({note.peer for note in streams})
         gone += self._take_up(streams)
+        self._strangers.bytes += sum(
+            ROW + len(value) for peer, rows in self._saved.items() if not self._known(peer) for *_, value in rows
+        )
         if gone:
             try:
                 await self._storage.write(gone, sync=False)
@@ -164,7 +168,7 @@ class Handled:
             if not known:
                 receiver.full = lambda: self._strangers.full
             for lane, epoch, value in saved or ():
-                receiver.restore(lane, epoch, value)
+                receiver.restore(lane, epoch, value).row_size = 0 if known else ROW + len(value)
             self._receivers[peer] = receiver
             if not known and saved is None:
                 self._strangers.met(peer)
@@ -315,7 +319,7 @@ class Handled:
         for peer, receiver in dirty.items():
             forgotten, checkpoint = receiver.forgotten, receiver.checkpoint()
             receiver.forgotten = []
-            saving.append((peer, receiver, checkpoint))
+            saving.append((peer, receiver, forgotten, checkpoint))
             rows += [(key_of(peer, lane, epoch), None) for lane, epoch in forgotten]
             rows += [(key_of(peer, stream.lane, stream.epoch), kept) for stream, kept, _ in checkpoint]
             if not self._known(peer):
@@ -361,7 +365,7 @@ class Handled:
         if attached:
             for saved in self._watchers:
                 saved(attached)
-        for peer, receiver, checkpoint in saving:
+        for peer, receiver, _, checkpoint in saving:
             receiver.saved(stream for stream, _, _ in checkpoint)
             self._acknowledge(peer, [ack for _, _, ack in checkpoint])
             self._let_go(peer)
@@ -378,7 +382,8 @@ class Handled:
         """Try a failed write again after RETRY_AFTER seconds; nothing of it is acknowledged before."""
         self._failed(error if isinstance(error, StorageError) else StorageError(str(error)))
         self._attached[:0], self._ended[:0], self._writing, self._writing_of = attached, ended, 0, set()
-        for peer, receiver, checkpoint in saving:
+        for peer, receiver, forgotten, checkpoint in saving:
+            receiver.forgotten[:0] = forgotten
             receiver.saved(stream for stream, _, _ in checkpoint)
             for stream, _, _ in checkpoint:
                 stream.dirty = True

@@ -21,6 +21,7 @@ ClosedKind = Literal[
     "other",  # the peer gave a reason that this version does not know
 ]
 KINDS: Final[tuple[ClosedKind, ...]] = get_args(ClosedKind)
+LEAVING: Final = ("closed", "stopping", "removed", "blocked")  # after these words of a peer it does not come back soon
 MOST_SAID: Final = 2048  # characters of why there is no link: a few for each address
 
 
@@ -40,6 +41,11 @@ class Disconnection(NamedTuple):
     kind: ClosedKind
     text: str
     by_peer: bool
+
+    @property
+    def left(self) -> bool:
+        """Whether the peer went away by its own will: a cut, and a link that was too many, are something else."""
+        return self.by_peer and self.kind in LEAVING
 
     def __str__(self) -> str:
         """Return the text."""

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Final
 
 AFTER: Final = 2.0  # seconds after a connection is gone; what others free meanwhile goes back in the same look
-LATER: Final = 30.0  # seconds after that for what links hold in circles: only a collection of garbage frees it
+LATER: Final = 30.0  # seconds after the last look for what links hold in circles: a collection of garbage frees it
 MUCH: Final = 8 * 1024 * 1024  # free bytes below which the C library keeps them
 _FIELDS: Final = 10  # of ``struct mallinfo2`` of malloc.h, all of one size
 _FREE: Final = 8  # the place of ``fordblks`` among them: free bytes
@@ -34,8 +34,9 @@ class FreeMemory:
     def _look(self) -> None:
         self._timer = None
         self._give_back()
-        if self._later is None:
-            self._later = asyncio.get_running_loop().call_later(LATER, self._look_later)
+        if self._later is not None:
+            self._later.cancel()
+        self._later = asyncio.get_running_loop().call_later(LATER, self._look_later)
 
     def _look_later(self) -> None:
         self._later = None

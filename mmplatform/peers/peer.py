@@ -192,7 +192,7 @@ class Peer:
     def not_reached(self, reason: str) -> None:
         """Note why an attempt to reach the peer failed; requests do not wait much longer."""
         self.reason = reason
-        left = self.ended is not None and self.ended.by_peer
+        left = self.ended is not None and self.ended.left
         self.exchange.pending.not_reached(f"{self.sign_id}: {reason}", left)
 
     def use(self, link: Link, acks: list[Ack], why: str) -> None:

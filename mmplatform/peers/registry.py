@@ -236,7 +236,7 @@ class Peers:
             if there is not None:
                 del self.by_id[peer]
                 self._asked = max(self._asked, there.exchange.pending.number)
-                there.exchange.reply_cache.clear()  # now, not once the collector finds the circle that the peer is in
+                there.exchange.reply_cache.close()  # now, not once the collector finds the circle that the peer is in
             self._reasons.pop(peer, None)
             for watcher in self._watchers:
                 watcher.released(peer)

@@ -201,14 +201,14 @@ class ReplyCache:
             self.most, self.most_bytes = UNFINISHED, REMEMBERED_BYTES
         if epoch != self.epoch:
             self.epoch = epoch
-            self.clear()
+            self._working.clear()
+            self._replies.clear()
+            self._answered.clear()
+            self._floor, self._bytes, self._added = 1, 0, 0
 
-    def clear(self) -> None:
-        """Forget everything."""
-        self._working.clear()
-        self._replies.clear()
-        self._answered.clear()
-        self._floor, self._bytes, self._added = 1, 0, 0
+    def close(self) -> None:
+        """Forget everything, and remember nothing any more: the peer is gone."""
+        self.begin(0, False)
 
     def forget(self, floor: int) -> None:
         """Forget replies below ``floor``: the peer waits for none of them.

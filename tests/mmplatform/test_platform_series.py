@@ -10,7 +10,7 @@ import pytest
 from mmplatform import NoResponders, Platform, Refused, RequestFailed, RequestTimeout, Unreachable
 from mmplatform.messaging.series_server import SeriesServer
 from mmplatform.peers import requests
-from tests.support.peers import acquainted, befriend
+from tests.support.peers import acquainted, befriend, peer_of
 from tests.support.waiting import until
 from tests.support.world import World
 
@@ -130,8 +130,12 @@ async def test_a_peer_that_stops_ends_it_with_the_reason(pair: Pair) -> None:
     assert pair.closed == 1
 
 
-async def test_a_series_outlasts_an_outage_that_is_shorter_than_its_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A request fails when no attempt reaches the peer for a second; a series that has begun goes on."""
+@pytest.mark.parametrize("error", [ConnectionResetError("cut"), None])
+async def test_a_series_outlasts_an_outage_that_is_shorter_than_its_time_out(
+    monkeypatch: pytest.MonkeyPatch, error: Exception | None
+) -> None:
+    """A request fails when no attempt reaches the peer for a second; a series that has begun goes on. A proxy, or the
+    system of a program that was killed, ends a connection without an error."""
     monkeypatch.setattr(requests, "PATIENCE", 0.01)
     world, gate = World(), asyncio.Event()
     async with world.nodes() as [alice, bob]:
@@ -146,6 +150,8 @@ async def test_a_series_outlasts_an_outage_that_is_shorter_than_its_time_out(mon
         assert await anext(replies) == 0
         following = asyncio.ensure_future(anext(replies))
         world.network.up = False
+        for link in list(peer_of(alice, bob)._links):
+            link.connection_lost(error)
         world.cut(alice, bob)
         with pytest.raises(Unreachable):
             await alice.messaging.request("wait", bob.sign_id, timeout=20)

@@ -11,7 +11,7 @@ from mmplatform.cli import sockets
 from mmplatform.cli.control import Channel, NodeStopped, SocketPipe
 from mmplatform.cli.output import note
 from mmplatform.errors import FolderInUse, LocalError
-from mmplatform.storage.folder import DataFolder
+from mmplatform.storage.folder import OURS, DataFolder
 
 HANDOVER: Final = 5.0  # seconds for a node that starts or stops to answer, or to let go of the folder
 LOOK_AGAIN: Final = 0.05
@@ -105,7 +105,7 @@ async def rows(folder: Path, *, makes: bool = False) -> AsyncIterator[NodeHandle
     def own() -> AbstractAsyncContextManager[NodeHandle]:
         from mmplatform.cli.node.rows import StoppedNode
 
-        if not makes and not DataFolder(folder).identity.exists():
+        if not makes and not any((folder / name).exists() for name in OURS):
             raise LocalError(f"there is no node in {folder} yet; mm id makes one, mm run runs it")
         return StoppedNode(folder)
 

@@ -1,5 +1,6 @@
 """Options, exit codes, and how commands fail."""
 
+import asyncio
 import json
 import signal
 import sys
@@ -10,9 +11,11 @@ import click
 import pytest
 
 import mmplatform.cli
+from mmplatform import Platform
 from mmplatform.cli import main
 from mmplatform.cli.command import FAILED, OK, USAGE, Command
 from mmplatform.cli.main import mm, run
+from mmplatform.identity.keys import Identity
 from tests.support.cli import INTERRUPTED, Node, end
 from tests.support.waiting import wait_until
 
@@ -94,6 +97,16 @@ def test_who_asks_about_a_node_that_is_not_there_makes_none(here: Here, tmp_path
     assert (code, out) == (FAILED, "")
     assert "there is no node in" in err
     assert not (tmp_path / "slip").exists()
+
+
+def test_a_folder_whose_key_is_elsewhere_has_a_node(here: Here, tmp_path: Path) -> None:
+    async def run() -> None:
+        async with Platform(tmp_path / "rows", identity=Identity.from_seed(b"x" * 32), connection_info=()):
+            pass
+
+    asyncio.run(run())
+    code, _, err = here("outbox", data=tmp_path / "rows")
+    assert (code, err) == (OK, "nothing waits\n")
 
 
 @pytest.mark.parametrize(

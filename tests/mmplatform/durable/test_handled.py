@@ -15,6 +15,7 @@ from mmplatform.delivery.wire import Ack, Batch, End, Piece, Record
 from mmplatform.durable import handled as module
 from mmplatform.durable import strangers as strangers_module
 from mmplatform.durable.handled import KEEP_MS, Handled
+from mmplatform.durable.handled_log import STREAM, HandledNote
 from mmplatform.durable.strangers import COMMIT, ROW
 from mmplatform.errors import ProtocolError, StorageCorrupt, StorageError, StorageFull
 from mmplatform.storage.contract import Storage
@@ -336,6 +337,63 @@ async def test_forgotten_streams_lose_their_rows(node: Node, monkeypatch: pytest
         node.take(1, epoch=epoch)
     await until(lambda: not node.handled._dirty and not node.handled._busy)
     assert [key[-1] for key, _ in await node.storage.scan(b"handled/")] == [1, 3]
+
+
+async def test_what_was_to_be_deleted_is_deleted_after_a_write_that_failed(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiving, "MAX_STREAMS", 2)
+    monkeypatch.setattr(module, "RETRY_AFTER", 0.0)
+    for epoch in (1, 2):
+        node.now += 1
+        node.take(1, epoch=epoch)
+    await until(lambda: len(node.told) == 2)
+    with monkeypatch.context() as patched:
+        writes = Writes(node.storage, patched)
+        node.now += 1
+        node.take(1, epoch=3)
+        await until(lambda: writes.futures)
+    writes.futures[0].set_exception(StorageFull("full"))
+    await until(lambda: len(node.told) == 3)
+    assert [key[-1] for key, _ in await node.storage.scan(b"handled/")] == [2, 3]
+
+
+class Log:
+    """A log that has notes of an earlier run."""
+
+    def __init__(self, *notes: HandledNote) -> None:
+        self._notes = list(notes)
+
+    def open(self) -> list[HandledNote]:
+        return self._notes
+
+    def note(self, note: HandledNote) -> None: ...
+
+    def clear(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+async def test_a_stranger_whom_the_log_names_is_known_at_each_meeting(store: Callable[[], Storage]) -> None:
+    async with store() as storage:
+        node, log = Node(storage), Log(HandledNote(STREAM, stranger(1), 2, 7, 1, 3))
+        node.handled = handled = Handled(
+            storage,
+            lambda: node.now,
+            lambda peer: peer == BOB,
+            node._tell,
+            node.errors.append,
+            node.accounts,
+            log=log,  # type: ignore[arg-type]
+        )
+        await handled.open()
+        found: list[tuple[int, int]] = []
+        for meeting in (1, 2):
+            handled.load(stranger(1), lambda: found.append(handled.receiver(stranger(1)).progress(2, 7)))
+            await until(lambda meeting=meeting: len(found) == meeting)  # type: ignore[misc]
+            handled.release(stranger(1))
+        assert found == [(3, 3), (3, 3)]
+        await handled.close()
 
 
 async def test_a_stranger_gives_way_to_a_stranger_and_never_a_friend(node: Node) -> None:

@@ -63,6 +63,22 @@ async def test_there_is_a_second_look_for_what_a_collection_frees(monkeypatch: p
     memory.close()
 
 
+async def test_the_second_look_comes_after_the_last_first_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(free_memory, "AFTER", 0.0)
+    looks: list[None] = []
+    monkeypatch.setattr(free_memory, "give_back", lambda: looks.append(None))
+    memory = FreeMemory()
+    memory.look_soon()
+    await until(lambda: len(looks) == 1)
+    before = memory._later
+    assert before is not None
+    memory.look_soon()
+    await until(lambda: len(looks) == 2)
+    assert before.cancelled()
+    assert memory._later is not before
+    memory.close()
+
+
 async def test_looks_are_gathered_and_end_with_the_node() -> None:
     memory = FreeMemory()
     memory.look_soon()

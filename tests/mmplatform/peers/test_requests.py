@@ -116,6 +116,16 @@ async def test_who_has_patience_waits_longer_for_a_peer_that_is_not_reached(monk
     asked.close(NotRunning("end"))
 
 
+def test_what_ends_after_its_peer_is_gone_is_not_remembered_nor_awaited() -> None:
+    cache = ReplyCache()
+    cache.begin(7, False)
+    cache.begun(request(5))
+    cache.close()
+    assert not cache.awaited(7, 5)
+    assert not cache.reply(7, Reply(5, OK, b"late"))
+    assert (cache._replies, cache._bytes) == ({}, 0)
+
+
 async def test_nothing_is_kept_of_the_patience_of_those_who_were_answered() -> None:
     asked = PendingRequests()
     for _ in range(1000):

@@ -243,8 +243,8 @@ class WebSocket(asyncio.Protocol):
             if self._transport.can_write_eof():
                 try:
                     self._transport.write_eof()
-                except OSError as error:  # the other end has closed, and what was written before was too much for it
-                    self.abort(f"connection lost: {error.strerror}")
+                except OSError:  # the other end has closed, and what was written before was too much for it
+                    self._transport.abort()
             else:
                 self._transport.close()
 

@@ -50,13 +50,16 @@ export interface ExchangeContext {
   readonly dispatcher: Dispatcher;
 }
 
-/** `dial` is called when a link is needed, `requestSent` when something went out that wants an answer. */
+/**
+ * `dial` is called when a link is needed, `requestSent` when something went out that wants an answer. `askedBefore` is the
+ * number of the latest request of which nothing is in memory.
+ */
 export class Exchange {
   /** The one in use, undefined while there is none. */
   link: Link | undefined;
   /** The link in use brought something. */
   useful = false;
-  readonly pending = new PendingRequests();
+  readonly pending: PendingRequests;
   private readonly replyCache = new ReplyCache();
   private readonly sender: Sender;
   private readonly receiver: Receiver;
@@ -74,7 +77,9 @@ export class Exchange {
     private readonly context: ExchangeContext,
     private readonly dial: () => void,
     private readonly requestSent: () => void,
+    askedBefore: number,
   ) {
+    this.pending = new PendingRequests(askedBefore);
     this.sender = context.outbox.sender(peer);
     this.receiver = context.handled.receiver(peer);
   }

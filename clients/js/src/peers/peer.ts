@@ -45,6 +45,9 @@ export interface PeerContext extends ExchangeContext {
   readonly events: PeerEvents;
 }
 
+/** After these words of a peer it does not come back soon; a cut, and a link that was too many, are something else. */
+const LEAVING = /^closed by the peer: (closed|stopping|removed|blocked)\b/;
+
 /** `own` is our key. `reason` says why there is no link, as far as it is known. */
 export class Peer implements LinkedPeer, PeerLinks {
   readonly exchange: Exchange;
@@ -67,6 +70,7 @@ export class Peer implements LinkedPeer, PeerLinks {
     private readonly own: SignId,
     readonly signId: SignId,
     private readonly context: PeerContext,
+    askedBefore = 0,
   ) {
     this.paths = new PathManager(this);
     this.exchange = new Exchange(
@@ -74,6 +78,7 @@ export class Peer implements LinkedPeer, PeerLinks {
       context,
       () => this.reach(),
       () => this.paths.requestSent(),
+      askedBefore,
     );
   }
 
@@ -231,7 +236,7 @@ export class Peer implements LinkedPeer, PeerLinks {
       return;
     }
     this.reason = error.message;
-    this.left = this.reason.startsWith("closed by the peer: ");
+    this.left = LEAVING.test(this.reason);
     this.context.events.lost(this.signId, this.reason);
     if (this.exchange.useful) this.backoff.reset();
     this.watchExpiry();

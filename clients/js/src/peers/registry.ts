@@ -15,6 +15,7 @@ export type PeerObserver = Pick<PeerEvents, "unreachable">;
 
 export class Peers implements LinkedPeers, PeerEvents {
   private readonly peers = new Map<string, Peer>();
+  private asked = 0; // the highest number of a request to those who are forgotten
   private readonly factory: LinkFactory;
   private readonly context: PeerContext;
   private readonly observers: PeerObserver[] = [];
@@ -41,7 +42,7 @@ export class Peers implements LinkedPeers, PeerEvents {
   get(signId: SignId): Peer {
     let peer = this.peers.get(signId);
     if (!peer) {
-      peer = new Peer(this.identity.signId, signId, this.context);
+      peer = new Peer(this.identity.signId, signId, this.context, this.asked);
       this.peers.set(signId, peer);
     }
     return peer;
@@ -100,6 +101,10 @@ export class Peers implements LinkedPeers, PeerEvents {
   /** Those to whom nobody here has anything to say; what was handled of them is kept. */
   private forgetStrangers(): void {
     const { contacts } = this.context;
-    for (const [signId, peer] of this.peers) if (peer.idle && !contacts.known(peer.signId)) this.peers.delete(signId);
+    for (const [signId, peer] of this.peers)
+      if (peer.idle && !contacts.known(peer.signId)) {
+        this.peers.delete(signId);
+        this.asked = Math.max(this.asked, peer.exchange.pending.number);
+      }
   }
 }

@@ -19,12 +19,24 @@ interface PendingRequest {
   reject(error: Error): void;
 }
 
-/** Our requests to one peer. */
+/**
+ * Our requests to one peer. The first one follows `after`: in one run a number never stands for two requests to a peer,
+ * who may remember what it answered when we have forgotten that we asked.
+ */
 export class PendingRequests {
   private readonly waiting = new Map<number, PendingRequest>();
-  private number = 0;
+  private latest: number;
   private vain?: { at: number; number: number }; // when an attempt to reach the peer failed, the last number then
   private gone = 0; // when the first attempt since the last link failed
+
+  constructor(private readonly after = 0) {
+    this.latest = after;
+  }
+
+  /** The number of the latest request. */
+  get number(): number {
+    return this.latest;
+  }
 
   /** What the next link must carry again. */
   get unanswered(): Request[] {
@@ -33,7 +45,7 @@ export class PendingRequests {
 
   /** Whether anything was asked in this run. */
   get asked(): boolean {
-    return this.number > 0;
+    return this.latest > this.after;
   }
 
   /** The peer closed a link as something was too large: fail the largest request, if it has more than `least` bytes. */
@@ -50,7 +62,7 @@ export class PendingRequests {
   /** Below this number nobody waits for a reply. */
   get floor(): number {
     const [lowest] = this.waiting.keys();
-    return lowest ?? this.number + 1;
+    return lowest ?? this.latest + 1;
   }
 
   /**
@@ -65,7 +77,7 @@ export class PendingRequests {
     signal?: AbortSignal,
     patience = PATIENCE,
   ): { request: Request; reply: Promise<Uint8Array> } {
-    const request = { id: ++this.number, topic, protocol, payload };
+    const request = { id: ++this.latest, topic, protocol, payload };
     const reply = new Promise<Uint8Array>((resolve, reject) => {
       const giveUp = (error: Error): void => {
         this.waiting.get(request.id)?.reject(error);
@@ -117,7 +129,7 @@ export class PendingRequests {
       this.waiting.delete(number);
       reject(new Unreachable(reason));
     }
-    this.vain = { at: now, number: this.number };
+    this.vain = { at: now, number: this.latest };
   }
 
   /** Nobody will answer any more. */

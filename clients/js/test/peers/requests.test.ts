@@ -36,6 +36,16 @@ test("who is not reached for a second does not answer", async () => {
   clock.mock.restore();
 });
 
+test("numbers go on behind those of requests that are forgotten", async () => {
+  const asked = new PendingRequests(7);
+  assert.deepEqual([asked.asked, asked.floor], [false, 8]);
+  const { request, reply } = asked.ask("t", "ms", new Uint8Array(), 60_000);
+  assert.deepEqual([request.id, asked.asked, asked.floor, asked.number], [8, true, 8, 8]);
+  asked.answered({ id: 8, status: 0, payload: new Uint8Array(1) });
+  await reply;
+  assert.equal(asked.floor, 9);
+});
+
 test("who has patience waits longer for a peer that is not reached, unless that one has left", async () => {
   let now = 100_000;
   const clock = mock.method(performance, "now", () => now);
