@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Final, NoReturn
+from typing import Final
 
 from mmplatform.codec import Decoder, Struct, encode
 from mmplatform.errors import BadSignature, CodecError, InvalidKey, InvalidRecord
@@ -24,12 +24,12 @@ from mmplatform.identity.keys import (
     sign_id_of,
     verify,
 )
+from mmplatform.identity.record_checks import check_numbers, reject
 
 LABEL: Final = "mm/1 nodeinfo"
 MAX_RECORD: Final = 8 * 1024
 MAX_ADDRESSES: Final = 16  # of one record, for all who read one: each of them gets its turn
 MAX_ADDRESS: Final = 256
-MAX_NUMBER: Final = 2**53 - 1
 CACHED_RECORDS: Final = 1024
 
 _ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]*:[!-~]*")
@@ -64,7 +64,7 @@ class NodeInfo:
     def decode(cls, data: bytes, now: float) -> "NodeInfo":
         """The record in ``data``, every claim proven; raises :class:`InvalidRecord` that begins with the reason."""
         if len(data) > MAX_RECORD:
-            _reject("size", f"{len(data)} bytes, at most {MAX_RECORD} allowed")
+            reject("size", f"{len(data)} bytes, at most {MAX_RECORD} allowed")
         record = _proven(bytes(data))
         if record.expires <= now:
             raise ExpiredRecord(f"expired: it was good until {record.expires}, now is {int(now)}")
@@ -97,24 +97,21 @@ class NodeInfo:
         """The proven record inside the form on the bus; keys beside it must be its own."""
         record = value.get("record") if isinstance(value, dict) else None
         if not isinstance(value, dict) or not isinstance(record, bytes):
-            _reject("malformed", "a NodeInfo on the bus is a mapping with its signed bytes under 'record'")
+            reject("malformed", "a NodeInfo on the bus is a mapping with its signed bytes under 'record'")
         info = cls.decode(record, now)
         if value.get("signId", info.sign_id) != info.sign_id or value.get("boxId", info.box_id) != info.box_id:
-            _reject("box-id", "the keys beside the record are not those in it")
+            reject("box-id", "the keys beside the record are not those in it")
         return info
 
     def _check(self) -> None:
         if self.mail_key and not is_box_key(self.mail_key):
-            _reject("mail-key", "neither empty nor a usable X25519 key")
+            reject("mail-key", "neither empty nor a usable X25519 key")
         if len(self.connection_info) > MAX_ADDRESSES:
-            _reject("addresses", f"{len(self.connection_info)}, at most {MAX_ADDRESSES} allowed")
+            reject("addresses", f"{len(self.connection_info)}, at most {MAX_ADDRESSES} allowed")
         for address in self.connection_info:
             if not is_address(address):
-                _reject("addresses", f"not a URI of at most {MAX_ADDRESS} visible ASCII characters: {address[:80]!r}")
-        if not 0 <= self.seq <= MAX_NUMBER:
-            _reject("seq", f"{self.seq} is not between 0 and 2**53 - 1")
-        if not 0 <= self.expires <= MAX_NUMBER:
-            _reject("expires", f"{self.expires} is not between 0 and 2**53 - 1")
+                reject("addresses", f"not a URI of at most {MAX_ADDRESS} visible ASCII characters: {address[:80]!r}")
+        check_numbers(self.seq, self.expires)
 
     def _signed_parts(self) -> list[bytes]:
         """Fixed parts first: whatever follows them are the addresses."""
@@ -154,15 +151,15 @@ def _proven(data: bytes) -> NodeInfo:
     try:
         wire = _decoder.decode_exact(data)
     except CodecError as error:
-        _reject("malformed", str(error))
+        reject("malformed", str(error))
     if (len(wire.sign_key), len(wire.box_key), len(wire.signature)) != (KEY_SIZE, KEY_SIZE, SIGNATURE_SIZE):
-        _reject("malformed", "a key or the signature has the wrong length")
+        reject("malformed", "a key or the signature has the wrong length")
     info = _from_wire(wire)
     info._check()
     try:
         verify(wire.sign_key, wire.signature, LABEL, *info._signed_parts())
     except BadSignature as error:
-        _reject("signature", str(error))
+        reject("signature", str(error))
     return info
 
 
@@ -171,11 +168,7 @@ def _from_wire(wire: _Wire) -> NodeInfo:
     try:
         box_id = box_id_of(sign_id)
     except InvalidKey as error:
-        _reject("sign-id", str(error))
+        reject("sign-id", str(error))
     if raw_key(box_id) != wire.box_key:
-        _reject("box-id", "the boxId is not the image of the signId")
+        reject("box-id", "the boxId is not the image of the signId")
     return NodeInfo(sign_id, box_id, wire.mail_key, tuple(wire.connection_info), wire.seq, wire.expires, wire.signature)
-
-
-def _reject(reason: str, detail: str) -> NoReturn:
-    raise InvalidRecord(f"{reason}: {detail}")

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from mmplatform.errors import InvalidRecord
 from mmplatform.identity import nodeinfo
 from mmplatform.identity.keys import Identity, verify
-from mmplatform.identity.nodeinfo import MAX_NUMBER, MAX_RECORD, NodeInfo, newest
+from mmplatform.identity.nodeinfo import MAX_RECORD, NodeInfo, newest
+from mmplatform.identity.record_checks import MAX_NUMBER
 from tests.support.vectors import cases
 
 NOW = 1_799_999_999

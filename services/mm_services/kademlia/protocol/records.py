@@ -5,14 +5,15 @@ key under whose name it is kept. The highest rank wins, which is the highest ``s
 """
 
 from functools import lru_cache
-from typing import Final, NoReturn
+from typing import Final
 
 from mm_services.kademlia.protocol.contact import box_id_key, record_key, sign_id_key
 from mm_services.kademlia.protocol.wire import MAX_RECORD
 from mmplatform.codec import Decoder, Struct, encode
-from mmplatform.errors import BadSignature, CodecError, InvalidRecord
+from mmplatform.errors import BadSignature, CodecError
 from mmplatform.identity.keys import Identity, raw_key, verify
-from mmplatform.identity.nodeinfo import MAX_NUMBER, NodeInfo
+from mmplatform.identity.nodeinfo import NodeInfo
+from mmplatform.identity.record_checks import check_date, check_numbers, reject
 
 LABEL: Final = "mm/1 record"
 MAX_NAME: Final = 64  # bytes of UTF-8
@@ -67,12 +68,9 @@ def make_record(identity: Identity, name: str, value: bytes, seq: int, expires: 
 def open_record(data: bytes, now: float) -> SignedRecord:
     """Return the record in ``data``, proven and in date. Raises InvalidRecord, which begins with the reason."""
     if len(data) > MAX_RECORD:
-        _reject("size", f"{len(data)} bytes, at most {MAX_RECORD} allowed")
+        reject("size", f"{len(data)} bytes, at most {MAX_RECORD} allowed")
     record = _node_info(data) if data.startswith(_NODE_INFO) else _application(data)
-    if record.expires <= now:
-        _reject("expired", f"it was good until {record.expires}, now is {int(now)}")
-    if record.expires > now + LONGEST:
-        _reject("expires", f"dated {record.expires - int(now)} seconds ahead, at most {LONGEST} allowed")
+    check_date(record.expires, now, LONGEST)
     return record
 
 
@@ -98,12 +96,12 @@ def _application(data: bytes) -> SignedRecord:
     try:
         wire = _decoder.decode_exact(data)
     except CodecError as error:
-        _reject("malformed", str(error))
+        reject("malformed", str(error))
     parts = _parts(wire.name, wire.value, wire.seq, wire.expires)
     try:
         verify(wire.sign_key, wire.signature, LABEL, *parts)
     except BadSignature as error:
-        _reject("signature", str(error))
+        reject("signature", str(error))
     key = record_key(wire.sign_key, wire.name)
     return SignedRecord(
         data, wire.sign_key, wire.seq, wire.expires, wire.signature, (key,), name=wire.name, value=wire.value
@@ -114,17 +112,10 @@ def _parts(name: str, value: bytes, seq: int, expires: int) -> tuple[bytes, ...]
     try:
         raw = name.encode()
     except UnicodeEncodeError:
-        _reject("name", "not Unicode text")
+        reject("name", "not Unicode text")
     if not 0 < len(raw) <= MAX_NAME:
-        _reject("name", f"{len(raw)} bytes; a name has 1 to {MAX_NAME}")
+        reject("name", f"{len(raw)} bytes; a name has 1 to {MAX_NAME}")
     if len(value) > MAX_VALUE:
-        _reject("value", f"{len(value)} bytes, at most {MAX_VALUE} allowed")
-    if not 0 <= seq <= MAX_NUMBER:
-        _reject("seq", f"{seq} is not between 0 and 2**53 - 1")
-    if not 0 <= expires <= MAX_NUMBER:
-        _reject("expires", f"{expires} is not between 0 and 2**53 - 1")
+        reject("value", f"{len(value)} bytes, at most {MAX_VALUE} allowed")
+    check_numbers(seq, expires)
     return raw, value, seq.to_bytes(8, "big"), expires.to_bytes(8, "big")
-
-
-def _reject(reason: str, detail: str) -> NoReturn:
-    raise InvalidRecord(f"{reason}: {detail}")

@@ -1,13 +1,14 @@
 """What a registry knows of a twin: its number, its keys, and the relays where it is found. Sans-I/O."""
 
 import re
-from typing import Final, NoReturn
+from typing import Final
 
 from mm_transports.rmb.protocol.address import MAX_TWIN
 from mm_transports.rmb.protocol.envelope import MAX_RELAY
 from mm_transports.rmb.protocol.primitives import ACCOUNT_SIZE, check_pk
 from mmplatform.codec import Struct
-from mmplatform.errors import InvalidKey, InvalidRecord
+from mmplatform.errors import InvalidKey
+from mmplatform.identity.record_checks import reject
 from mmplatform.text import quoted
 
 MAX_TWIN_RELAYS: Final = 4  # as many as rmb-peer has
@@ -31,23 +32,19 @@ class Twin(Struct, frozen=True, gc=False):
 def check_twin(twin: Twin) -> Twin:
     """Return ``twin``. Raises InvalidRecord, which begins with the name of the field, for one that cannot be."""
     if not 0 < twin.number <= MAX_TWIN:
-        _reject("twin", f"a number is 1 to {MAX_TWIN}, not {twin.number}")
+        reject("twin", f"a number is 1 to {MAX_TWIN}, not {twin.number}")
     if len(twin.account) != ACCOUNT_SIZE:
-        _reject("account", f"a public key of {ACCOUNT_SIZE} bytes, not of {len(twin.account)}")
+        reject("account", f"a public key of {ACCOUNT_SIZE} bytes, not of {len(twin.account)}")
     if not any(twin.account):
-        _reject("account", "anybody can sign for this key")
+        reject("account", "anybody can sign for this key")
     if twin.pk:
         try:
             check_pk(twin.pk)
         except InvalidKey as error:
-            _reject("pk", str(error))
+            reject("pk", str(error))
     if len(twin.relays) > MAX_TWIN_RELAYS or len(set(twin.relays)) != len(twin.relays):
-        _reject("relays", f"at most {MAX_TWIN_RELAYS}, each once")
+        reject("relays", f"at most {MAX_TWIN_RELAYS}, each once")
     for relay in twin.relays:
         if not _RELAY.fullmatch(relay):
-            _reject("relays", f"1 to {MAX_RELAY} visible ASCII characters without _, not {quoted(relay)}")
+            reject("relays", f"1 to {MAX_RELAY} visible ASCII characters without _, not {quoted(relay)}")
     return twin
-
-
-def _reject(reason: str, detail: str) -> NoReturn:
-    raise InvalidRecord(f"{reason}: {detail}")

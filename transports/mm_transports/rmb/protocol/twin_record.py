@@ -5,15 +5,15 @@ The account of a twin signs for its record, so whoever passes it on cannot chang
 """
 
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import Final
 
 from mm_transports.rmb.protocol.envelope import SIGNATURE_SIZE
 from mm_transports.rmb.protocol.keys import TwinKeys, verify
 from mm_transports.rmb.protocol.twin import Twin, check_twin
 from mmplatform.codec import Decoder, Struct, encode
-from mmplatform.errors import BadSignature, CodecError, InvalidRecord
+from mmplatform.errors import BadSignature, CodecError
 from mmplatform.identity.keys import labelled
-from mmplatform.identity.nodeinfo import MAX_NUMBER
+from mmplatform.identity.record_checks import check_date, check_numbers, reject
 
 LABEL: Final = "mm/1 rmb twin"
 MAX_TWIN_RECORD: Final = 1232  # bytes: all that may be in one fits, and one fits into a datagram
@@ -56,29 +56,26 @@ class TwinRecord:
     def decode(cls, data: bytes, now: float) -> "TwinRecord":
         """Return the record in ``data``, proven and in date. Raises InvalidRecord, which begins with the reason."""
         record = cls.proven(data)
-        if record.expires <= now:
-            _reject("expired", f"it was good until {record.expires}, now is {int(now)}")
-        if record.expires > now + LONGEST:
-            _reject("expires", f"dated {record.expires - int(now)} seconds ahead, at most {LONGEST} allowed")
+        check_date(record.expires, now, LONGEST)
         return record
 
     @classmethod
     def proven(cls, data: bytes) -> "TwinRecord":
         """Return the record in ``data``, whatever its date. Raises InvalidRecord."""
         if len(data) > MAX_TWIN_RECORD:
-            _reject("size", f"{len(data)} bytes, at most {MAX_TWIN_RECORD} allowed")
+            reject("size", f"{len(data)} bytes, at most {MAX_TWIN_RECORD} allowed")
         try:
             wire = _decoder.decode_exact(bytes(data))
         except CodecError as error:
-            _reject("malformed", str(error))
+            reject("malformed", str(error))
         if len(wire.signature) != SIGNATURE_SIZE:
-            _reject("malformed", f"a signature has {SIGNATURE_SIZE} bytes")
+            reject("malformed", f"a signature has {SIGNATURE_SIZE} bytes")
         twin = check_twin(Twin(wire.twin, wire.account, wire.pk, tuple(wire.relays)))
         message = labelled(LABEL, *_parts(twin, wire.seq, wire.expires))
         try:
             verify(twin.account, wire.signature, message)
         except BadSignature as error:
-            _reject("signature", str(error))
+            reject("signature", str(error))
         return cls(twin, wire.seq, wire.expires, bytes(data))
 
 
@@ -97,12 +94,6 @@ _decoder = Decoder(_TwinWire, MAX_TWIN_RECORD)
 
 def _parts(twin: Twin, seq: int, expires: int) -> list[bytes]:
     """Return what is signed: fixed parts first, whatever follows them are the relays."""
-    for name, number in (("seq", seq), ("expires", expires)):
-        if not 0 <= number <= MAX_NUMBER:
-            _reject(name, f"{number} is not between 0 and 2**53 - 1")
+    check_numbers(seq, expires)
     numbers = [number.to_bytes(8) for number in (seq, expires)]
     return [twin.number.to_bytes(4), twin.account, twin.pk, *numbers, *(relay.encode("ascii") for relay in twin.relays)]
-
-
-def _reject(reason: str, detail: str) -> NoReturn:
-    raise InvalidRecord(f"{reason}: {detail}")

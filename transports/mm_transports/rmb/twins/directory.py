@@ -8,12 +8,13 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, NamedTuple, NoReturn, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from mm_transports.rmb.protocol.twin_record import MAX_TWIN_RECORD, TwinRecord
 from mm_transports.rmb.twins.registry import Key
 from mmplatform.codec import Decoder, Struct, encode
 from mmplatform.errors import CodecError, InvalidRecord, StorageError
+from mmplatform.identity.record_checks import reject
 from mmplatform.storage.contract import Storage
 from mmplatform.storage.reverting import Reverting
 
@@ -124,16 +125,16 @@ class TwinDirectory:
         twin = made.twin
         if before is not None:
             if before.record.twin.account != twin.account:
-                _refuse("taken", f"another account holds the number {twin.number}; choose another one")
+                reject("taken", f"another account holds the number {twin.number}; choose another one")
             if before.record.seq >= made.seq:
-                _refuse("older", f"there is one with the seq {before.record.seq}, this one has {made.seq}")
+                reject("older", f"there is one with the seq {before.record.seq}, this one has {made.seq}")
             return
         if (other := self._numbers.get(twin.account)) is not None:
-            _refuse("second", f"this account holds the number {other}, and an account holds one")
+            reject("second", f"this account holds the number {other}, and an account holds one")
         if publisher and self._publishers[publisher] >= PER_PUBLISHER:
-            _refuse("quota", f"you brought {PER_PUBLISHER} twins; another one has a place when one of them is gone")
+            reject("quota", f"you brought {PER_PUBLISHER} twins; another one has a place when one of them is gone")
         if len(self._held) >= self._most:
-            _refuse("full", f"there are {self._most} twins, for others there is no room")
+            reject("full", f"there are {self._most} twins, for others there is no room")
 
     def _sweep(self, number: int) -> None:
         """Forget whose number is no longer kept: the one that is asked for, and all of them from time to time."""
@@ -167,7 +168,3 @@ def _key(number: int) -> bytes:
 def _forgive(written: "asyncio.Future[None]") -> None:
     if not written.cancelled():
         written.exception()
-
-
-def _refuse(reason: str, detail: str) -> NoReturn:
-    raise InvalidRecord(f"{reason}: {detail}")
