@@ -8,9 +8,7 @@ from mmplatform import Delivery, Platform
 from mmplatform.identity.keys import Identity
 
 TOPIC, ECHO = "bench", "echo"
-SENDER = Identity.from_seed(
-    b"the sender of every measurement."
-)  # so that the receiver knows its friend before it comes
+SENDER = Identity.from_seed(b"the sender of every measurement.")  # whom the receiver knows before it comes
 SENDERS = 1024
 
 

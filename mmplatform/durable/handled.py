@@ -21,7 +21,7 @@ from mmplatform.delivery.receiver import Receiver
 from mmplatform.delivery.wire import Ack
 from mmplatform.durable.handled_log import INBOX, LOGGED, STREAM, HandledLog, HandledNote
 from mmplatform.durable.handled_rows import PREFIX, key_of, parse_key
-from mmplatform.durable.strangers import COMMIT, ROW, Strangers
+from mmplatform.durable.strangers import COMMIT, Strangers, size_of
 from mmplatform.errors import StorageCorrupt, StorageError
 from mmplatform.message import MAX_PAYLOAD
 from mmplatform.storage.contract import Row, Storage
@@ -90,7 +90,7 @@ class Handled:
         gone = await self._read({note.peer for note in streams})
         gone += self._take_up(streams)
         self._strangers.bytes += sum(
-            ROW + len(value) for peer, rows in self._saved.items() if not self._known(peer) for *_, value in rows
+            size_of(value) for peer, rows in self._saved.items() if not self._known(peer) for *_, value in rows
         )
         if gone:
             try:
@@ -168,7 +168,7 @@ class Handled:
             if not known:
                 receiver.full = lambda: self._strangers.full
             for lane, epoch, value in saved or ():
-                receiver.restore(lane, epoch, value).row_size = 0 if known else ROW + len(value)
+                receiver.restore(lane, epoch, value).row_size = 0 if known else size_of(value)
             self._receivers[peer] = receiver
             if not known and saved is None:
                 self._strangers.met(peer)

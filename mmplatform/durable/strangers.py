@@ -16,6 +16,11 @@ COMMIT: Final = 4096  # bytes that a transaction writes beside its rows, about
 ROW: Final = 62  # bytes of a key
 
 
+def size_of(row: bytes) -> int:
+    """Return the bytes of a row on the disk, with its key."""
+    return ROW + len(row)
+
+
 class Strangers:
     """The rows of strangers. ``unread``: those who are here and whose rows are not read yet. ``read(peer)`` is called
     when they are."""
@@ -57,8 +62,8 @@ class Strangers:
         """Count the rows that are being written of one stranger; return the bytes that go to the disk."""
         written = 0
         for stream, row, _ in checkpoint:
-            self.bytes += len(row) + ROW - stream.row_size
-            stream.row_size = len(row) + ROW
+            self.bytes += size_of(row) - stream.row_size
+            stream.row_size = size_of(row)
             written += stream.row_size
         self.bytes -= receiver.forgotten_bytes
         receiver.forgotten_bytes = 0
@@ -75,7 +80,7 @@ class Strangers:
             for key, row in await self._storage.scan(prefix_of(peer)):
                 try:
                     _, lane, epoch = parse_key(key)
-                    receiver.restore(lane, epoch, row).row_size = len(row) + ROW
+                    receiver.restore(lane, epoch, row).row_size = size_of(row)
                 except (CodecError, ValueError) as error:
                     self._failed(StorageCorrupt(f"what was handled of a stranger is damaged: {error}"))
         except StorageError as error:

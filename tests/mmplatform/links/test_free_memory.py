@@ -51,11 +51,19 @@ def test_what_the_c_library_keeps_goes_back_once_somebody_is_gone() -> None:
     assert after < 8
 
 
-async def test_there_is_a_second_look_for_what_a_collection_frees(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """The looks so far, the first of which comes at once."""
+    found: list[None] = []
     monkeypatch.setattr(free_memory, "AFTER", 0.0)
+    monkeypatch.setattr(free_memory, "give_back", lambda: found.append(None))
+    return found
+
+
+async def test_there_is_a_second_look_for_what_a_collection_frees(
+    looks: list[None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(free_memory, "LATER", 0.0)
-    looks: list[None] = []
-    monkeypatch.setattr(free_memory, "give_back", lambda: looks.append(None))
     memory = FreeMemory()
     memory.look_soon()
     await until(lambda: len(looks) == 2)
@@ -63,10 +71,7 @@ async def test_there_is_a_second_look_for_what_a_collection_frees(monkeypatch: p
     memory.close()
 
 
-async def test_the_second_look_comes_after_the_last_first_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(free_memory, "AFTER", 0.0)
-    looks: list[None] = []
-    monkeypatch.setattr(free_memory, "give_back", lambda: looks.append(None))
+async def test_the_second_look_comes_after_the_last_first_one(looks: list[None]) -> None:
     memory = FreeMemory()
     memory.look_soon()
     await until(lambda: len(looks) == 1)
