@@ -14,8 +14,9 @@ FAST_JOBS ?= 3
 QUICK ?=
 RELAY ?=
 LAST_METRE ?=
+RMB ?=
 STORE ?= sqlite
-CYCLES ?= $(if $(RELAY)$(LAST_METRE),100,200)
+CYCLES ?= $(if $(RELAY)$(LAST_METRE)$(RMB),100,200)
 NODES ?= 200
 ONLY ?=
 SECONDS ?=
@@ -25,7 +26,7 @@ OUT ?=
 
 BENCH := benchmarks.run
 NAT := tests.netns.matrix
-CHAOS := $(if $(LAST_METRE),tests.chaos.last_metre,tests.chaos)
+CHAOS := $(if $(RMB),tests.chaos.rmb,$(if $(LAST_METRE),tests.chaos.last_metre,tests.chaos))
 DHT_SIM := tests.sim.dht
 HOSTILE := tests.hostile
 BAD_DAYS := tests.bad_days
@@ -48,6 +49,8 @@ NPM := $(BIN)/python -m tests.clients.node
 PEERS := $(VENV)/.installed-bench
 NODE := $(VENV)/.installed-node
 CLIENT := clients/js/node_modules/.installed
+RMB_CLIENT := tests/rmb_clients/node_modules/.installed
+RMB_GRID3 := $(VENV)/grid3/.installed
 CLIENT_DOCS := clients/js/docs/node_modules/.installed
 SETTINGS := setup.cfg pyproject.toml
 UV := $(shell command -v uv)
@@ -79,6 +82,11 @@ define client_packages
 $(MAKE) --no-print-directory $(CLIENT) || { echo "== could not be installed; the tests of the browser client are skipped"; $(IN_CI_FAIL); }
 endef
 
+# Installs the genuine clients of RMB.
+define rmb_client
+$(MAKE) --no-print-directory $(RMB_CLIENT) $(RMB_GRID3) || { echo "== could not be installed; the tests of genuine clients of RMB are skipped"; $(IN_CI_FAIL); }
+endef
+
 .PHONY: help demo test test-all check format bench bench-relay chaos hostile bad-days fuzz dht-sim nat docs picture release clean
 
 help: ## this list
@@ -96,6 +104,7 @@ test: $(DEV) ## the tests that take no seconds each, in some five minutes (T=pat
 test-all: $(DEV) ## every test, with branch coverage
 	@$(call system_parts,$(TEST_PARTS) $(BROWSER_PARTS) $(TERMINAL_PARTS) $(LAB_PARTS) $(BENCH_PARTS))
 	@$(client_packages)
+	@$(rmb_client)
 	@echo "== pytest (all, $(JOBS) at a time, with coverage)"
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --durations=25 --cov --cov-report=term
 
@@ -119,8 +128,8 @@ bench-relay: $(PEERS) ## relays: beside brokers, idle connections, a flood, a de
 	@$(call system_parts,$(BENCH_PARTS))
 	@ulimit -n "$$(ulimit -Hn)"; $(BIN)/python -m benchmarks.relay $(if $(QUICK),--quick)
 
-chaos: $(DEV) ## SIGKILLs and cuts at random points under load (CYCLES=200; RELAY=1 STORE=redis; LAST_METRE=1)
-	@$(BIN)/python -m $(CHAOS) --cycles $(CYCLES) $(if $(RELAY),--relay $(STORE))
+chaos: $(DEV) ## SIGKILLs and cuts at random points under load (CYCLES=200; RELAY=1 STORE=redis; LAST_METRE=1; RMB=1)
+	@PYTHONPATH=.:relay:services:transports $(BIN)/python -m $(CHAOS) --cycles $(CYCLES) $(if $(RELAY),--relay $(STORE)) $(if $(RMB),--store $(STORE))
 
 hostile: $(DEV) ## attacks of one stranger, or one friend, beside honest peers (ONLY=name,name; SECONDS=3; QUICK=1)
 	@PYTHONPATH=.:relay:services:transports $(BIN)/python -m $(HOSTILE) $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) \
@@ -166,7 +175,7 @@ $(RUN): $(SETTINGS) | $(BIN)/python
 
 $(DEV): $(RUN)
 	@echo "== installing what tests and checks need"
-	@$(INSTALL) -e '.[cli,fast,keyring,mdns,proxy,webrtc,relay,rmb,test,check,bench]'
+	@$(INSTALL) -e '.[cli,tui,fast,keyring,mdns,proxy,webrtc,relay,rmb,test,check,bench]'
 	@touch $@
 
 $(DOCS): $(RUN)
@@ -200,6 +209,16 @@ $(CLIENT): clients/js/package-lock.json | $(NODE)
 	@touch $@
 
 # typedoc reads the types of what src/ imports, so the client's own packages are needed, too.
+$(RMB_CLIENT): tests/rmb_clients/package-lock.json | $(NODE)
+	@echo "== installing the genuine npm client of RMB"
+	@$(NPM) ci --prefix ../../tests/rmb_clients --ignore-scripts --loglevel=error --no-audit --no-fund
+	@touch $@
+
+$(RMB_GRID3): tests/rmb_clients/requirements.txt | $(RUN)
+	@echo "== installing the genuine Python client of RMB"
+	@$(INSTALL) --no-deps --require-hashes --target $(VENV)/grid3 -r $<
+	@touch $@
+
 $(CLIENT_DOCS): clients/js/docs/package-lock.json | $(CLIENT)
 	@echo "== installing what the docs of the browser client need"
 	@$(NPM) ci --prefix docs --loglevel=error --no-audit --no-fund

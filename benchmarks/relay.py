@@ -18,6 +18,8 @@ from tests.support.exit_codes import exit_with
 HERE = Path(__file__).resolve().parent
 WORKLOADS = "R1,R2,R5"
 CONNECTIONS, QUICK_CONNECTIONS = 5000, 500
+TWINS = 10_000  # of RMB, idle on TLS
+TWINS_MB = 400  # of memory, at most
 PEERS = "mm-relay,mm-direct,nats-tls,mosquitto-tls,redis-fsync,jetstream-fsync"
 
 
@@ -43,6 +45,7 @@ def main() -> int:
 async def _measure(quick: bool) -> dict[str, Any]:
     connections = QUICK_CONNECTIONS if quick else CONNECTIONS
     idle = [await relay_idle.measure(connections, plain) for plain in (False, True)]
+    idle.append(await relay_idle.measure(connections if quick else TWINS, False, rmb=True))
     flood = await relay_flood.measure(2 if quick else 5)
     print(relay_flood.render(flood))
     dead = await relay_dead_link.measure(1 if quick else 3)
@@ -56,9 +59,11 @@ async def _measure(quick: bool) -> dict[str, Any]:
 
 def _verdicts(found: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     lost, ratio = sum(row["lost"] for row in found["idle"]), found["flood"]["ratio"]
+    twins = relay_idle.Row(**found["idle"][-1]).mb_of(TWINS)
     shares = [("live", found["deadLane"]["liveShare"]), ("mail", found["deadLane"]["mailShare"])]
     return [
         ("idle connections lost", "<= 0", str(lost), _met(lost == 0)),
+        (f"MB with {TWINS:,} idle twins", f"<= {TWINS_MB}", f"{twins:.0f}", _met(twins <= TWINS_MB)),
         ("p99 beside a flood / p99", f"<= {relay_flood.LIMIT:g}", f"{ratio:.2f}", _met(ratio <= relay_flood.LIMIT)),
         *(
             (f"{what} beside dead relays / without", f">= {relay_dead_link.LIMIT:g}", f"{share:.2f}",

@@ -57,7 +57,8 @@ class Priority(IntEnum):
 class Message:
     """A message as it came in: what the event ``message`` tells, and the fourth argument of handlers that take four.
 
-    ``payload``: the bytes of its protocol, at most 64 MiB. ``sender``: a signId, proven by handshake or signature.
+    ``payload``: the bytes of its protocol, at most 64 MiB. ``sender``: a signId, proven by handshake or signature;
+    of who asks over a bridge, the destination by which it is asked.
     ``scope``: what the sender is to us: "self", "friends" or "public". ``kind``: "durable", "request", "realtime" or
     "local". ``id``: the name of its delivery, ``epoch.lane.seq@sender``, empty when it has none. ``time``: Unix
     seconds, when it came in here. ``expires``: Unix seconds on the clock of this node, 0.0 when it does not expire.

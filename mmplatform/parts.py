@@ -183,7 +183,7 @@ class Parts:
         )  # fmt: skip
         self._service_host = NodeServiceHost(
             self.identity, self.messaging, self.upstream, self.contacts, self.directory, self.storage, advertise,
-            self.now, failed,
+            self.mail_keys.secrets, self.folder.path if self.folder is not None else None, self.now, failed,
         )  # fmt: skip
         for transport in self.plugins.transports:
             transport.attach(self._transport_host)

@@ -1,7 +1,8 @@
 """Answers what services ask of their node: implements :class:`mmplatform.plugins.service.ServiceHost`."""
 
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Final
 
 from mmplatform.contacts import Contacts
@@ -9,8 +10,10 @@ from mmplatform.directory.directory import Directory
 from mmplatform.errors import LocalError
 from mmplatform.identity.keys import Identity
 from mmplatform.identity.nodeinfo import NodeInfo
+from mmplatform.message import Scope
 from mmplatform.messaging.api import API
-from mmplatform.messaging.upstream import Upstream
+from mmplatform.peers.upstream import NodeUpstream
+from mmplatform.plugins.bridge import NetworkBridge
 from mmplatform.plugins.host import Failed
 from mmplatform.storage.contract import Storage
 from mmplatform.storage.prefixed import PrefixedStorage
@@ -29,17 +32,20 @@ class NodeServiceHost:
         self,
         identity: Identity,
         messaging: API,
-        upstream: Upstream,
+        upstream: NodeUpstream,
         contacts: Contacts,
         directory: Directory,
         storage: Storage,
         advertise: Callable[[str, Sequence[str]], Awaitable[None]],
+        mail_secrets: Callable[[], Iterable[bytes]],
+        home: Path | None,
         now: Callable[[], float],
         failed: Failed,
     ) -> None:
         self.identity, self.messaging, self.upstream, self.contacts = identity, messaging, upstream, contacts
         self.now, self.random, self.failed = now, random.random, failed
-        self.reach = directory.reach
+        self.reach, self.record, self.mail_secrets = directory.reach, directory.known, mail_secrets
+        self._home = home
         self._directory, self._storage, self._advertise = directory, storage, advertise
         self._prefixes: list[bytes] = []
 
@@ -55,6 +61,20 @@ class NodeServiceHost:
             raise LocalError(f"a service cannot keep its rows under {prefix!r}: {why}")
         self._prefixes.append(prefix)
         return PrefixedStorage(self._storage, prefix)
+
+    def bridge(self, scheme: str, bridge: NetworkBridge | None) -> None:
+        if bridge is None:
+            self.upstream.bridges.remove(scheme)
+        else:
+            self.upstream.bridges.add(scheme, bridge)
+
+    async def hand_in(self, scope: Scope, topic: str, sender: str, payload: bytes, timeout: float) -> bytes:
+        return await self.upstream.bridges.hand_in(scope, topic, self.messaging.protocol, sender, payload, timeout)
+
+    def folder(self, name: str) -> Path:
+        if self._home is None:
+            raise LocalError("this node has no data folder; name one: Platform(folder), or give the service its own")
+        return self._home / name
 
     def records(self) -> list[NodeInfo]:
         found = (self._directory.known(peer) for peer in self._directory.peers())

@@ -36,6 +36,7 @@ from mmplatform.threadsafe import BlockingDelivery, Threadsafe, result
 __all__ = ["BlockingDelivery", "Platform"]
 
 MAIN: Final = threading.main_thread()  # the only one that is given signals
+LOOK: Final = 0.1  # seconds between two looks at whether the thread has ended by itself
 LAST: Final = 5.0  # seconds for the event loop to end when whoever stops the platform is interrupted
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -93,6 +94,8 @@ class SyncPlatform(Threadsafe):
             result(started)
         except BaseException:
             wait([started], LAST)  # interrupted, it may be half way
+            if started.done() and started.exception() is not None:
+                self._ended.wait(LAST)  # by itself: what is put into a loop that ends is never done
             self.stop(0.0)
             raise
 
@@ -110,7 +113,10 @@ class SyncPlatform(Threadsafe):
             if threading.current_thread() in self._handlers.threads:
                 return
             try:
-                result(stopping)
+                while not wait([stopping], LOOK).done and not self._ended.is_set():
+                    pass  # a loop that ended by itself meanwhile, as after a start that failed, answers nothing
+                if stopping.done():
+                    result(stopping)
             except BaseException:
                 self._ended.wait(LAST)
                 raise

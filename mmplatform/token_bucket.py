@@ -1,7 +1,11 @@
 """A token bucket: so many a second, more at once after a quiet while, and a debt that is paid by waiting. Pure."""
 
+from collections import OrderedDict
+from collections.abc import Hashable
 from math import inf
-from typing import Final
+from typing import Final, Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
 
 BURST: Final = 4.0  # seconds' worth of tokens that may be spent at once, where nothing else is said
 
@@ -38,3 +42,21 @@ class TokenBucket:
     def change(self, rate: float) -> None:
         """Have another rate from now on."""
         self._rate, self._level = rate, min(self._level, rate * self._burst)
+
+
+class TokenBuckets(Generic[K]):
+    """Buckets by key, all alike. Of more than ``most`` the one that was asked for longest ago is forgotten."""
+
+    def __init__(self, rate: float, most: int, burst: float = BURST) -> None:
+        self._rate, self._most, self._burst = rate, most, burst
+        self._buckets: OrderedDict[K, TokenBucket] = OrderedDict()
+
+    def of(self, key: K, now: float) -> TokenBucket:
+        """Return the bucket of ``key``, a full one when it is not remembered."""
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            bucket = self._buckets[key] = TokenBucket(self._rate, now, self._burst)
+            if len(self._buckets) > self._most:
+                self._buckets.popitem(last=False)
+        self._buckets.move_to_end(key)
+        return bucket

@@ -8,6 +8,7 @@ import pytest
 
 from mm_services.kademlia.protocol import wire as kademlia
 from mm_services.mdns import announcement
+from mm_services.messenger.protocol import limits
 from mm_transports.relay.protocol import items
 from mm_transports.webrtc.protocol import signalling
 from mmplatform.identity import ticket
@@ -28,6 +29,7 @@ INDEXED_DB: Final = (ROOT / "clients/js/src/storage/indexeddb.ts").read_text()
         f"the fourth byte of a datagram is {kademlia.MAGIC[3]}",
         f"``v={announcement.VERSION.decode()}`` in an announcement",
         f"the first byte of a signal is {signalling.VERSION}",
+        f"the first number of a header, and of what carriers say first, is {limits.VERSION}",
         f"``FORMAT`` {database.FORMAT}, the ``user_version``",
     ],
 )

@@ -35,13 +35,15 @@ SAYS = {
     "offline_buffer": ["waiting", "news 0", "news 1", "news 2", "delivered"],
     "priorities": [f"{name} {n}" for name in ("control", "high", "normal", "low") for n in (1, 2)],
     "own_transport_layer": [r"\d\d bytes came", "30000 were meant"],
+    "data_mule": ["alice goes; bob has what she wrote", "carol, over 2 hops: hello from the other side"],
     "service_plugin": ["it is .*"],
     "without_asyncio": ["alice says hi", "delivered", "42", ".*nothing.*"],
     "memory_transport_test": [],
     "find_by_key": ["bob heard: hello, whoever has this key", "delivered", "found by mdns"],
 }
 
-PROGRAMS = {"sensor_hub": 80, "bot_behind_relay": 50, "group_of_four": 70}  # lines; tests/test_newcomer.py runs them
+# lines; tests/test_newcomer.py, tests/test_rmb_page.py and tests/mm_services/messenger/chat/test_robot.py run them
+PROGRAMS = {"robot": 45, "sensor_hub": 80, "bot_behind_relay": 50, "group_of_four": 70, "rmb_bot": 40, "rmb_bridge": 40}
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -34,6 +34,8 @@ VIOLATIONS = {
     "proxies": ("transports/mm_transports/proxies.py", "import python_socks"),
     "redis": ("transports/mm_transports/relay/protocol/items.py", "import redis"),
     "rmb": ("transports/mm_transports/rmb/protocol/keys.py", "import cryptography"),
+    "h11": ("relay/mm_relay/rmb/lanes.py", "import h11"),
+    "textual": ("services/mm_services/messenger/service.py", "import textual"),
     "tomlkit": ("transports/mm_transports/rmb/twins/toml_file.py", "import tomlkit"),
 }
 

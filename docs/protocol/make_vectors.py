@@ -18,6 +18,7 @@ import nacl.bindings as sodium
 from delivery_vectors import delivery_json
 from directory_vectors import directory_json
 from mail_vectors import mail_json
+from messenger_vectors import messenger_json
 from mixed_order import ORDER_8, MixedPair
 from relay_vectors import relay_json
 from rmb_vectors import rmb_json
@@ -356,6 +357,7 @@ FILES: dict[str, Callable[[], Case]] = {
     "delivery.json": delivery_json,
     "directory.json": lambda: directory_json(labelled, H),
     "mail.json": lambda: mail_json(labelled, H),
+    "messenger.json": lambda: messenger_json(labelled, H),
     "relay.json": lambda: relay_json(labelled),
     "rmb.json": rmb_json,
     "webrtc.json": webrtc_json,

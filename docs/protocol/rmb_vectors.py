@@ -53,6 +53,8 @@ def rmb_json() -> Case:
         "invalidTokens": [*invalid_tokens()],
         "stamps": stamps(),
         "deadlines": deadlines(),
+        "places": places(),
+        "invalidPlaces": invalid_places(),
         "twinRecords": [*records()],
         "invalidTwinRecords": [*invalid_records()],
     }
@@ -238,3 +240,42 @@ def deadlines() -> list[Case]:
         | ({"reason": end} if isinstance(end, str) else {"deadline": end})
         for name, (timestamp, expiration, end) in shapes.items()
     ]
+
+
+# "Relays": what a client with the claim mm has taken
+
+
+def places() -> list[Case]:
+    shapes = {
+        "none": ("", []),
+        "one": ("1", [1]),
+        "a row": ("1-3", [1, 2, 3]),
+        "rows and single ones": ("1-3 5 7-8", [1, 2, 3, 5, 7, 8]),
+        "in another order": ("8 1-2", [1, 2, 8]),
+        "named twice": ("2 1-3", [1, 2, 3]),
+        "a row of one": ("4-4", [4]),
+        "a row that ends before it begins": ("4-3", []),
+        "place 0, where nothing comes": ("0-1", [1]),
+        "leading zeros": ("007", [7]),
+    }
+    return [{"name": name, "told": 8, "text": text, "places": found} for name, (text, found) in shapes.items()]
+
+
+def invalid_places() -> list[Case]:
+    shapes = {
+        "where nothing came yet": "9",
+        "a row to where nothing came yet": "1-9",
+        "a blank": " ",
+        "a blank in front": " 1",
+        "two blanks": "1  2",
+        "a blank behind": "1 ",
+        "a comma": "1,2",
+        "a sign": "-1",
+        "three ends": "1-2-3",
+        "no end": "1-",
+        "sixteen digits": "0000000000000001",
+        "other digits": "\u0661",
+        "a line end behind": "1\n",
+        "more than 1024 bytes": "1 " * 512 + "1",
+    }
+    return [{"name": name, "told": 8, "text": text, "reason": "bad-places"} for name, text in shapes.items()]

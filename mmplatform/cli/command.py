@@ -26,6 +26,7 @@ OK: Final = 0
 FAILED: Final = 1
 USAGE: Final = 2
 DEFAULT_FOLDER: Final = "~/.mm"
+MOST_SECONDS: Final = 1e9  # some thirty years
 NARROW: Final = 60  # columns of a terminal at which options and what is said of them have lines of their own
 NARROW_NAMES: Final = 12
 
@@ -80,6 +81,24 @@ class _Folder(click.Path):
         if not value:
             self.fail("it is empty; name a folder, or leave the option out", parameter, context)
         return Path(super().convert(_expanded(value), parameter, context))  # type: ignore[arg-type]
+
+
+class _Seconds(click.ParamType):  # type: ignore[type-arg]
+    """More than none, and no more than a clock can bear: "nan" and "inf" are numbers to Python, too."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> float:
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = 0.0
+        if not 0 < seconds < MOST_SECONDS:
+            self.fail(f"{value!r} is no number of seconds above 0 and below 1e9", parameter, context)
+        return seconds
+
+
+SECONDS: Final = _Seconds()
 
 
 def _expanded(folder: str | Path) -> Path:

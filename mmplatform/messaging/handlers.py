@@ -41,7 +41,7 @@ def check_handler(handler: Handler) -> bool:
     return takes_message(handler, CALLED)
 
 
-def takes_message(handler: Handler, meant: str) -> bool:
+def takes_message(handler: Callable[..., Any], meant: str) -> bool:
     """Return whether ``handler`` requires four arguments by position. Raises TypeError, with what was ``meant``, for
     one that cannot be called with so many, or with three."""
     try:

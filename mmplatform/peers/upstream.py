@@ -1,7 +1,7 @@
 """Checks the messages of APIs and gives them to the outbox, or to a link: the bottom of every Upstream."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import lru_cache, partial
 from threading import get_ident
 from typing import Any, Final
@@ -31,6 +31,7 @@ from mmplatform.message import (
 from mmplatform.messaging.bus import forget_oldest
 from mmplatform.messaging.dispatch import Dispatcher
 from mmplatform.messaging.ends import SentHere
+from mmplatform.peers.bridges import Bridges
 from mmplatform.peers.exchange import Exchange
 from mmplatform.peers.registry import Peers
 from mmplatform.plugins.host import Failed
@@ -60,6 +61,7 @@ class NodeUpstream:
         failed: Failed,
         home: Home,
     ) -> None:
+        self.bridges = Bridges(dispatcher, now)
         self._home, self._thread = home, 0  # the thread from which calls may come, while the node runs
         self.sign_id, self.failed, self.attach = own, failed, dispatcher.attach
         forks.watch(self)
@@ -103,7 +105,7 @@ class NodeUpstream:
         if there is None:
             if isinstance(destination, str) and destination.startswith(AT):
                 return await self._post_to_all(destination, Event(topic, protocol, payload))
-            key = self._peers.destination(destination, topic)  # it may be a name
+            key = self._destination(destination, topic)  # it may be a name
             there = self._by_id.get(key)
         if type(payload) is not bytes or len(payload) > MAX_PAYLOAD or protocol not in self._protocols:
             _check_form(payload, protocol)
@@ -161,12 +163,17 @@ class NodeUpstream:
 
     def ask(
         self, destination: str, topic: str, protocol: str, payload: bytes, timeout: float, patience: float = 0.0
-    ) -> asyncio.Future[bytes]:
-        """Send a request; the future gets the reply's bytes. See :meth:`mmplatform.messaging.upstream.Upstream.ask`."""
+    ) -> asyncio.Future[bytes] | Coroutine[Any, Any, bytes]:
+        """Send a request; awaiting the result gives the reply's bytes. See
+        :meth:`mmplatform.messaging.upstream.Upstream.ask`."""
         if topic not in _SENDABLE:
             _check_remote(topic)
         self.check_running()  # the loop, too: the reply is awaited in that of the node
-        peer = self._by_id.get(destination) or self._peers.peer(self._peers.destination(destination, topic))
+        peer = self._by_id.get(destination)
+        if peer is None:
+            if (bridged := self.bridges.find(destination)) is not None:
+                return bridged[0].ask(bridged[1], topic, protocol, payload, timeout)
+            peer = self._peers.peer(self._destination(destination, topic))
         if type(payload) is not bytes or len(payload) > MAX_PAYLOAD or protocol not in self._protocols:
             _check_form(payload, protocol)
         return peer.exchange.request(topic, protocol, payload, timeout, patience)
@@ -246,7 +253,13 @@ class NodeUpstream:
         """Return the queue into which a message on ``topic`` may be put. Raises what says that it may not."""
         _check_remote(topic)
         self.check_running()
-        return self._outbox.queue(self._peers.destination(destination, topic))
+        return self._outbox.queue(self._destination(destination, topic))
+
+    def _destination(self, destination: str, topic: str) -> SignId:
+        """Return the key of a remote peer by its name or key. Raises InvalidKey, or LocalError for who has none."""
+        if self.bridges.find(destination) is not None:
+            raise LocalError(f"{quoted(destination)} is asked by requests only: platform.messaging.request(...)")
+        return self._peers.destination(destination, topic)
 
     def check_running(self) -> None:
         """Raise NotRunning unless the node runs, WrongLoop or WrongProcess unless it runs here."""

@@ -16,12 +16,16 @@ One that is registered under ``mmplatform.services`` can be named instead, and `
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from pathlib import Path
 from typing import ClassVar, Literal, Protocol
 
+from mmplatform.identity.keys import SignId
 from mmplatform.identity.nodeinfo import NodeInfo
 from mmplatform.message import Scope
 from mmplatform.messaging.api import API
 from mmplatform.messaging.upstream import Upstream
+from mmplatform.plugins.bridge import NetworkBridge
 from mmplatform.plugins.host import PluginHost
 from mmplatform.storage.contract import Storage
 
@@ -39,6 +43,15 @@ class Known(Protocol):
 
     def name(self, peer: str) -> str:
         """Return the name given to ``peer`` here, or ""."""
+        ...
+
+    def resolve(self, text: str) -> SignId:
+        """Return the signId of who has the name ``text`` here, or is that signId. Raises InvalidKey."""
+        ...
+
+    def members(self, name: str) -> list[SignId]:
+        """Return the members of a list, as "@family", or of a circle, "@friends" or "@devices". Raises InvalidKey for
+        what is neither, LocalError for one without members."""
         ...
 
 
@@ -65,6 +78,42 @@ class ServiceHost(PluginHost, Protocol):
 
         ``prefix`` ends with ``b"/"``. Raises LocalError when it belongs to the node or to another service.
         """
+        ...
+
+    def bridge(self, scheme: str, bridge: NetworkBridge | None) -> None:
+        """Have requests to ``scheme:...`` asked by ``bridge``; None ends that. Raises LocalError for a scheme that
+        another service has."""
+
+    async def hand_in(self, scope: Scope, topic: str, sender: str, payload: bytes, timeout: float) -> bytes:
+        """Hand a request of a peer of another network to the handlers of this node, as one of a peer of ours is.
+
+        Args:
+            scope: what the peer is to us; handlers of "public.TOPIC" hear strangers, those of "friends.TOPIC" friends.
+            topic: what is asked; no control topic.
+            sender: the peer as a destination, as "rmb:30".
+            payload: MessagePack.
+            timeout: seconds until the reply has to be there.
+
+        Returns the reply as MessagePack. Raises NoResponders, Refused with a text for the peer, RequestFailed with the
+        class and the text of what else a handler raised, or RequestTimeout.
+
+        """
+        ...
+
+    def folder(self, name: str) -> Path:
+        """Return the folder of this name in the data folder, for files of the service; it need not be there yet.
+
+        Raises LocalError when the node has no data folder.
+        """
+        ...
+
+    def mail_secrets(self) -> Iterable[bytes]:
+        """Return the secret keys that mail for us may be sealed to, beside that of our boxId: those of the records that
+        we have signed lately."""
+        ...
+
+    def record(self, peer: SignId) -> NodeInfo | None:
+        """Return the signed record of ``peer`` that is at hand and valid, or None."""
         ...
 
     def records(self) -> list[NodeInfo]:

@@ -84,7 +84,7 @@ def seal(
         raise ProtocolError("too-long", f"{len(content)} bytes of content, at most {MAX_CONTENT} allowed")
     sealed_to = mail_key or raw_key(box_id_of(recipient))
     secret = random(KEY)
-    ephemeral, key = crypto_scalarmult_base(secret), _agree(sealed_to, secret)
+    ephemeral, key = crypto_scalarmult_base(secret), agree(sealed_to, secret)
     recipient_key = raw_key(recipient)
     signature = identity.sign(LABEL, ephemeral, sealed_to, recipient_key, node_info, content)
     plain = len(node_info).to_bytes(2) + node_info + signature + len(content).to_bytes(4) + content
@@ -123,6 +123,15 @@ def padded(size: int) -> int:
     return min(-(-size // step) * step, MAX_ENVELOPE)
 
 
+def agree(public: bytes, secret: bytes) -> bytes:
+    """Return the key of the boxes between two X25519 pairs. Raises ProtocolError ("bad-key") for a public key of low
+    order, or of another size."""
+    try:
+        return crypto_box_beforenm(public, secret)
+    except (CryptoError, ValueError, TypeError):
+        raise ProtocolError("bad-key", "not a point that anybody holds the secret of") from None
+
+
 def _check_outside(envelope: bytes) -> None:
     """Check as for frames: the version as soon as there are three bytes, the length before anything is opened."""
     if len(envelope) >= 2 and not envelope.startswith(MAGIC):
@@ -142,7 +151,7 @@ def _unseal(envelope: bytes, identity: Identity, secrets: Iterable[bytes]) -> tu
     ephemeral, box = envelope[HEADER : HEADER + KEY], envelope[HEADER + KEY :]
     for secret in (*secrets, identity.box_secret):
         sealed_to = crypto_scalarmult_base(secret)
-        key, nonce = _agree(ephemeral, secret), _nonce(ephemeral, sealed_to, identity.sign_key)
+        key, nonce = agree(ephemeral, secret), _nonce(ephemeral, sealed_to, identity.sign_key)
         try:
             return ephemeral, sealed_to, crypto_box_open_easy_afternm(box, nonce, key)
         except CryptoError:
@@ -166,10 +175,3 @@ def _unpack(plain: bytes) -> tuple[bytes, bytes, bytes]:
 
 def _nonce(ephemeral: bytes, sealed_to: bytes, recipient_key: bytes) -> bytes:
     return digest(NONCE_LABEL, _MAIL_HEADER, ephemeral, sealed_to, recipient_key)[:NONCE]
-
-
-def _agree(public: bytes, secret: bytes) -> bytes:
-    try:
-        return crypto_box_beforenm(public, secret)
-    except (CryptoError, ValueError, TypeError):
-        raise ProtocolError("bad-key", "not a point that anybody holds the secret of") from None

@@ -6,7 +6,6 @@ and COMMIT. While this thread has the GIL the loop stands still, so SQLite does 
 deleted out of one value, and counts how many rows make a page.
 """
 
-import errno
 import os
 import shutil
 import sqlite3
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mmplatform.errors import FolderInUse, StorageCorrupt, StorageError, StorageFull, StorageGone, StorageReadOnly
+from mmplatform.storage.failures import FULL, NOT_PERMITTED
 from mmplatform.storage.room import Room
 
 Found = list[Any]  # tuples of what the statement selects
@@ -53,7 +53,6 @@ LOG_LIMIT = 16 * 1024 * 1024
 LOG_PAGES = 1000  # of the log that are folded into the file together
 PAGE = 4096
 NEARLY_FULL = 64 * 1024
-NOT_PERMITTED = (errno.EACCES, errno.EPERM, errno.EROFS)
 READ_ONLY = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
 
 
@@ -314,7 +313,7 @@ class Database:
 
     def _is_full(self, error: Exception) -> bool:
         """Whether the disk is full, which SQLite reports as one of several errors, by the file that could not grow."""
-        if getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT) or _code(error) == sqlite3.SQLITE_FULL:
+        if getattr(error, "errno", 0) in FULL or _code(error) == sqlite3.SQLITE_FULL:
             return True
         if _code(error) not in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
             return False

@@ -34,6 +34,7 @@ _GENERAL: Final = (
         "URL",
         "Where mail is kept: sqlite, or redis://, redis+sentinel:// or redis+cluster:// for several processes.",
     ),
+    ("twins", "FILE", "With --rmb: the file of twins; by default twins.toml in the data folder."),
     ("metrics", "HOST:PORT", "Serve /metrics there; 'same' is the port of the relay."),
     ("federate", "WHO", "Other relays to work with: any (the default), listed, or none."),
     ("max-connections", "N", "At most, of everybody."),
@@ -64,6 +65,8 @@ _LISTS: Final = (
     ("deny", "KEY", "Do not serve these; may be repeated."),
     ("federate-allow", "RELAY", "The address of a relay to work with; may be repeated."),
     ("federate-deny", "RELAY", "The address of a relay not to work with; may be repeated."),
+    ("rmb-name", "NAME", "With --rmb: another name of this relay among twins; may be repeated."),
+    ("chain", "URL", "With --rmb: ask this node of ThreeFold's chain for twins; may be repeated."),
     ("proxies", "NETWORK", "Believe X-Forwarded-For of this proxy, as in 127.0.0.1/32; may be repeated."),
     (
         "door",
@@ -86,6 +89,9 @@ def _options(command: Any) -> Any:
     "--config", "file", type=click.Path(path_type=Path), metavar="FILE", help="TOML; its keys are these flags."
 )
 @click.option("--demo", is_flag=True, help="For this machine, in a folder of its own, with no TLS: to try it out.")
+@click.option(
+    "--rmb", is_flag=True, default=None, help="Serve clients of ThreeFold's Reliable Message Bus, too: legacy security."
+)
 @_options
 @pass_settings
 def relay(settings: Settings, /, file: Path | None, demo: bool, **given: Any) -> int:
@@ -97,6 +103,7 @@ def relay(settings: Settings, /, file: Path | None, demo: bool, **given: Any) ->
       mm relay --demo                       try it out on this machine
       mm relay --tls-certificate cert.pem --tls-key key.pem --public-url wss://relay.example:8443/
       mm relay --config /etc/mm/relay.toml
+      mm relay --rmb --twins twins.toml     a whole world of RMB on this machine
     """
     flags = given_flags(given)
     with ExitStack() as stack:
@@ -199,7 +206,17 @@ def _greeting(facts: dict[str, Any], demo: bool) -> Sequence[str]:
         address,
         *([f"is not ready: {trouble}"] if trouble else []),
         f"listens on {facts['listening']}, keeps mail in {facts['store']}",
+        *_of_rmb(facts),
         "Ctrl-C stops it; peers use it with: mm run --relay ADDRESS",
+    )
+
+
+def _of_rmb(facts: dict[str, Any]) -> Sequence[str]:
+    if "rmb" not in facts:
+        return ()
+    return (
+        f"clients of RMB dial {facts['rmb']}, and {facts['chain']} for the chain that they ask for twins",
+        f"twins are in {facts['twins']}; add one with: mm rmb twin add NUMBER --file FILE",
     )
 
 

@@ -41,6 +41,11 @@ class Metrics:
         # Other relays
         self.federation_links_up = self.federation_links_queued = 0  # gauges: connections, items waiting for them
         self.clock_skews: dict[str, float] = {}  # gauges: seconds that clocks of linked relays are ahead, when many
+        # RMB
+        self.rmb_sessions = 0  # gauge
+        self.rmb_errors: Counter[int] = Counter()  # told by this relay, by code
+        self.rmb_posted: Counter[str] = Counter()  # envelopes for other relays, by outcome
+        self.rmb_posts: Counter[int] = Counter()  # envelopes of other relays, by the status that was answered
         # Latency of mail, from stored to taken
         self.delivery_count, self.delivery_sum = 0, 0.0
         self.delivery_buckets = [0] * (len(LATENCIES) + 1)
@@ -87,6 +92,7 @@ def _gauges(metrics: Metrics) -> Iterator[Family]:
         ("mail_waiting_bytes", "Bytes of the envelopes kept.", metrics.mailbox_bytes),
         ("mailboxes", "Boxes with mail in them.", metrics.mailboxes),
         ("notes_waiting", "Ends of mail that senders have not heard of yet.", metrics.notes),
+        ("rmb_sessions", "Twins of RMB that are signed in.", metrics.rmb_sessions),
         ("lanes_up", "Connections to other relays.", metrics.federation_links_up),
         ("lanes_queue_items", "Items waiting for other relays.", metrics.federation_links_queued),
     ):
@@ -121,5 +127,8 @@ def _labelled(metrics: Metrics) -> Iterator[Family]:
         ("dropped", "reason", "Live frames that reached nobody.", metrics.dropped),
         ("declined", "reason", "Envelopes declined.", metrics.declined),
         ("ended", "state", "Envelopes by what became of them.", metrics.ended),
+        ("rmb_errors", "code", "Envelopes of RMB that were answered with an error of the relay.", metrics.rmb_errors),
+        ("rmb_posted", "outcome", "Envelopes for other relays of RMB.", metrics.rmb_posted),
+        ("rmb_posts", "status", "Envelopes that other relays of RMB posted.", metrics.rmb_posts),
     ):
-        yield Family("counter", f"mm_relay_{name}", text, {(value,): n for value, n in values.items()}, (label,))
+        yield Family("counter", f"mm_relay_{name}", text, {(str(value),): n for value, n in values.items()}, (label,))

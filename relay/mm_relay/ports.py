@@ -6,9 +6,9 @@ by ``RelaySession.tell``. Sessions come from doors, from the processes of a clus
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
-from mm_transports.relay.protocol.items import Forwarded, Item
+from mm_transports.relay.protocol.items import Deposit, Forwarded, Item, Taken
 
 
 class RelaySession(Protocol):
@@ -33,6 +33,17 @@ class RelaySession(Protocol):
 
     def end(self, reason: str, retry: float = 0.0) -> None:
         """Say Bye and close; ``retry``: seconds that the client should stay away."""
+
+
+INNER: Final = (b"rmb\x00", b"rmb\x01")  # how keys of boxes begin in which doors of this relay alone leave mail
+
+
+class InnerDeposit(Deposit, tag=10, gc=False, array_like=True):
+    """As Deposit, of a door for a box of its own: no client or relay can say it, nor leave mail in such a box."""
+
+
+class TakenUntold(Taken, tag=17, gc=False, array_like=True):
+    """As Taken, of a door whose clients are told nothing of delivered mail: no note of it is kept."""
 
 
 class Post(Protocol):

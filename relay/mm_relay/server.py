@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
 
 from mm_relay.access import Access
@@ -29,6 +29,7 @@ from mm_relay.doors.connections import Connections
 from mm_relay.doors.descriptors import SPARE, room
 from mm_relay.doors.door import Door
 from mm_relay.doors.http_pages import Pages
+from mm_relay.doors.kinds import DoorKind
 from mm_relay.doors.limits import ConnectionLimits
 from mm_relay.doors.turns import LoopTurns
 from mm_relay.doors.upgrade import Accepted, UpgradeRefused, UpgradeRequest
@@ -44,6 +45,9 @@ from mmplatform.plugins.server import Server
 from mmplatform.program import MOST_DESCRIPTORS, raise_descriptor_limit
 from mmplatform.storage.folder import DataFolder
 from mmplatform.text import escaped
+
+if TYPE_CHECKING:
+    from mm_relay.rmb.part import Rmb
 
 STORE_DOWN: Final = "store down"
 
@@ -71,7 +75,7 @@ class RelayServer(Server):
         self._ending = False
         self._isolation: IsolationWatch | None = None
         self._certificate: Certificate | None = None
-        self._kinds: list[type[Door]] = []
+        self._kinds: list[DoorKind] = []
         self._most_connections = config.max_connections  # fewer when there are too few descriptors
         self._turns = LoopTurns()
         self._opened = AsyncExitStack()
@@ -136,6 +140,9 @@ class RelayServer(Server):
         if config.tls_certificate is not None and config.tls_key is not None:
             self._certificate = Certificate(config.tls_certificate, config.tls_key)
         self._kinds = doors(config.door)
+        self._rmb = rmb_of(config, self.metrics, self._now, self._note)
+        if self._rmb is not None:
+            self._kinds += self._rmb.kinds
         folder = DataFolder(config.data)
         folder.open()
         self._opened.callback(folder.close)
@@ -154,6 +161,10 @@ class RelayServer(Server):
         self.core = RelayCore(config, identity, address, folder.path, self.metrics, self._now, self._note)
         await self._opened.enter_async_context(self.core)
         self.connections = self._connections(identity, config.name or config.url(port))
+        rmb: dict[str, str] = {}
+        if self._rmb is not None:
+            rmb = await self._rmb.open(config.url(port), folder.path, self.core, self.connections)
+            self._opened.push_async_callback(self._rmb.close)
         self._watch_isolation(config.url(port))
         await self._tell_metrics(pages)
         self._health = StoreHealth(self.core.store, self.metrics, self._warn, time.monotonic)
@@ -172,6 +183,7 @@ class RelayServer(Server):
             "listening": f"{config.address[0]}:{port}",
             "store": config.store.partition("://")[0],
             "pid": os.getpid(),
+            **rmb,
             **({"trouble": self._health.reason} if self._health.reason else {}),
         }
 
@@ -196,6 +208,7 @@ class RelayServer(Server):
             ssl=self._certificate.context if self._certificate is not None else None,
             http=pages if config.metrics == SAME_PORT else pages.without_metrics,
             proxies=config.proxies,
+            post=self._rmb.post if self._rmb is not None else None,
             turns=self._turns,
             start=False,
         )
@@ -246,15 +259,26 @@ class RelayServer(Server):
         self._background(watch.watch(), "mm relay isolation")
 
 
-def doors(names: Sequence[str]) -> list[type[Door]]:
+def doors(names: Sequence[str]) -> list[DoorKind]:
     """Load the doors with these names. Raises PluginError."""
-    kinds = []
+    kinds: list[DoorKind] = []
     for name in names:
         kind = loading.load(loading.DOORS, name)
         if not (isinstance(kind, type) and issubclass(kind, Door)):
             raise PluginError(f"the door {name!r} is no Door of mm_relay.doors.door; upgrade its package")
         kinds.append(kind)
     return kinds
+
+
+def rmb_of(config: Config, metrics: Metrics, now: Callable[[], float], note: Callable[[str], None]) -> "Rmb | None":
+    """Return what serves clients of RMB, None when nobody asks for it. Raises LocalError without its libraries."""
+    if not config.rmb:
+        return None
+    try:
+        from mm_relay.rmb.part import Rmb
+    except ImportError as error:
+        raise LocalError(f"rmb: {error}; it needs libraries: pip install 'mm-platform[rmb]'") from None
+    return Rmb(config, metrics, now, note)
 
 
 def most_descriptors(config: Config) -> int:

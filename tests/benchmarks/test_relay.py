@@ -6,11 +6,13 @@ from benchmarks import relay_dead_link, relay_flood, relay_idle
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("rmb", [False, True])
 @pytest.mark.parametrize("plain", [False, True])
-async def test_idle_connections(plain: bool) -> None:
-    row = await relay_idle.measure(20, plain, idle=0.1)
-    assert (row.connections, row.lost) == (20, 0)
-    assert row.rss_mb > row.rss_before_mb > 10
+async def test_idle_connections(plain: bool, rmb: bool) -> None:
+    row = await relay_idle.measure(20, plain, idle=0.1, rmb=rmb)
+    assert (row.connections, row.door, row.lost) == (20, "rmb" if rmb else "native", 0)
+    assert min(row.rss_before_mb, row.rss_mb) > 10
+    assert row.mb_of(1000) == pytest.approx(row.rss_before_mb + row.kb_a_connection)
     assert f"{row.connections}" in relay_idle.render([row])
 
 

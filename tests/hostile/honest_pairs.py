@@ -144,7 +144,7 @@ class Pairs:
 
     async def _health(self) -> None:
         begun = time.monotonic()
-        page = _Page(Traffic())
+        page = Page(Traffic())
         with suppress(Gone):
             await reach(page, self._port, "127.9.9.2", self._folder)
             await page.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -163,7 +163,7 @@ class Pairs:
         return saw
 
 
-class _Page(Wire):
+class Page(Wire):
     """A plain page."""
 
     def __init__(self, traffic: Traffic) -> None:

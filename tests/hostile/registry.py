@@ -13,8 +13,10 @@ Run = Callable[[Attack], Awaitable[None]]
 NODE: Final = "node"
 RELAY: Final = "relay"
 TLS_RELAY: Final = "tls-relay"
+RMB: Final = "rmb"
+TLS_RMB: Final = "tls-rmb"
 TERMINAL: Final = "terminal"
-STAGES: Final = (NODE, RELAY, TLS_RELAY, TERMINAL)
+STAGES: Final = (NODE, RELAY, TLS_RELAY, RMB, TLS_RMB, TERMINAL)
 
 
 @dataclass(frozen=True)

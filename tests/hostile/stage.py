@@ -9,16 +9,16 @@ import sys
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import tls
 from mmplatform.identity.ticket import parse_ticket
-from tests.hostile import gauge
+from tests.hostile import gauge, twins
 from tests.hostile.attack import FRIEND, Target
 from tests.hostile.honest import FRIENDS
-from tests.hostile.registry import NODE, RELAY, TERMINAL, TLS_RELAY
+from tests.hostile.registry import NODE, RELAY, RMB, TERMINAL, TLS_RELAY, TLS_RMB
 from tests.hostile.texts import raw_text
 from tests.hostile.verdict import Honest
 
@@ -175,7 +175,7 @@ class RelayStage(Stage):
     tls = False
 
     async def begin(self) -> None:
-        options: list[str] = ["--recipient-bytes", BOX]
+        options = ["--recipient-bytes", BOX, *self.options()]
         if self.tls:
             tls.create(self.folder / "tls")
             options += ["--tls-certificate", str(self.folder / "tls" / tls.CERTIFICATE)]
@@ -190,13 +190,42 @@ class RelayStage(Stage):
             said = json.loads(await self.victim.line())
         port, key = int(said["listening"].rpartition(":")[2]), said["address"].rpartition("/")[2]
         folder = str(self.folder / "tls") if self.tls else ""
-        command = self._module("honest_pairs", str(port), key, str(self.pairs), folder)
+        self.target = Target("127.0.0.1", port, key, folder=folder, pid=self.victim.pid)
+        await self.begin_honest()
+
+    def options(self) -> list[str]:
+        """Return further options of the relay."""
+        return []
+
+    async def begin_honest(self) -> None:
+        """Start the honest peers of the relay that runs."""
+        at = self.target
+        command = self._module("honest_pairs", str(at.port), at.key, str(self.pairs), at.folder)
         self.honest = await Worker.start(self.folder / "honest.err", *command)
-        keys = json.loads(await self.honest.line())
-        self.target = Target("127.0.0.1", port, key, folder=folder, honest=tuple(keys), pid=self.victim.pid)
+        self.target = replace(at, honest=tuple(json.loads(await self.honest.line())))
 
 
 class TLSRelayStage(RelayStage):
+    """The same with TLS."""
+
+    tls = True
+
+
+class RmbStage(RelayStage):
+    """A relay that serves RMB, and honest twins that talk through it."""
+
+    def options(self) -> list[str]:
+        file = self.folder / "twins.toml"
+        twins.write(file, self.pairs)
+        return ["--rmb", "--twins", str(file)]
+
+    async def begin_honest(self) -> None:
+        command = self._module("honest_twins", str(self.target.port), str(self.pairs), self.target.folder)
+        self.honest = await Worker.start(self.folder / "honest.err", *command)
+        await self.honest.line()
+
+
+class TLSRmbStage(RmbStage):
     """The same with TLS."""
 
     tls = True
@@ -262,5 +291,6 @@ class TerminalStage(Stage):
 
 
 STAGES: Final[dict[str, type[Stage]]] = {
-    NODE: NodeStage, RELAY: RelayStage, TLS_RELAY: TLSRelayStage, TERMINAL: TerminalStage,
+    NODE: NodeStage, RELAY: RelayStage, TLS_RELAY: TLSRelayStage, RMB: RmbStage, TLS_RMB: TLSRmbStage,
+    TERMINAL: TerminalStage,
 }  # fmt: skip

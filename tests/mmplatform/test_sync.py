@@ -396,3 +396,12 @@ def test_a_forked_child_is_told_and_ends(tmp_path: Path) -> None:
         """,
     )
     assert ended(made)[:2] == (0, "told\n" * 5 + "0 7\n")  # Python 3.12 warns of a fork beside threads
+
+
+def test_a_start_that_fails_puts_nothing_into_its_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop ends by itself: whoever waited for something in it would wait for ever."""
+    with sync.Platform(tmp_path / "a", transports=[], connection_info=()):
+        second = sync.Platform(tmp_path / "a", transports=[], connection_info=())
+        monkeypatch.setattr(second, "submit", pytest.fail)
+        with pytest.raises(StorageError, match="in use"):
+            second.start()

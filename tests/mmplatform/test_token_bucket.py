@@ -5,7 +5,7 @@ from math import inf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmplatform.token_bucket import BURST, TokenBucket
+from mmplatform.token_bucket import BURST, TokenBucket, TokenBuckets
 
 
 def test_a_burst_is_free_and_then_the_rate_counts() -> None:
@@ -19,6 +19,16 @@ def test_a_burst_is_free_and_then_the_rate_counts() -> None:
 
 def test_no_limit() -> None:
     assert TokenBucket(0, 0.0).spend(10**12, 0.0) == 0
+
+
+def test_of_too_many_buckets_the_one_that_nobody_asked_for_is_forgotten() -> None:
+    buckets: TokenBuckets[str] = TokenBuckets(100, most=2, burst=1.0)
+    assert buckets.of("a", 0.0).spend(150, 0.0) == 0.5
+    buckets.of("b", 0.0).spend(150, 0.0)
+    assert buckets.of("a", 0.0).spend(0, 0.0) == 0.5
+    buckets.of("c", 0.0)
+    assert buckets.of("a", 0.0).spend(0, 0.0) == 0.5
+    assert buckets.of("b", 0.0).spend(0, 0.0) == 0
 
 
 @given(st.integers(1, 10**6), st.lists(st.tuples(st.integers(0, 10**6), st.floats(0, 10)), max_size=50))

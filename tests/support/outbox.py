@@ -16,6 +16,7 @@ from mmplatform.errors import (
 )
 from mmplatform.message import Delivery, Priority
 from mmplatform.storage.contract import Row, Storage
+from tests.support import waiting
 
 BOB = "B" * 43 + "="
 CAROL = "C" * 43 + "="
@@ -107,9 +108,8 @@ async def turn() -> None:
 
 
 async def until(true: Callable[[], Any]) -> None:
-    async with asyncio.timeout(20):
-        while not true():
-            await turn()
+    """Wait until ``true()`` is, and leave the thread of the storage its turns."""
+    await waiting.until(true, 20)
 
 
 async def rows(storage: Storage, prefix: bytes) -> list[tuple[bytes, bytes]]:

@@ -28,9 +28,9 @@ def mm_on_path(folder: Path) -> str:
 
 
 class Tmux:
-    """One window of ``columns``, with a server of its own."""
+    """One window of ``columns`` and ``rows``, with a server of its own."""
 
-    def __init__(self, folder: Path, columns: int, **environment: str) -> None:
+    def __init__(self, folder: Path, columns: int, rows: int = ROWS, **environment: str) -> None:
         self._socket, self._number = folder / f"tmux{len(list(folder.glob('tmux*')))}", 0
         settings = folder / "bashrc"
         settings.write_text("PS1=\nbind 'set enable-bracketed-paste off'\n")
@@ -42,7 +42,7 @@ class Tmux:
         self._environment = inherited | given
         kind = f"TERM={environment['TERM']} " if "TERM" in environment else ""  # else tmux says what it is
         shell = f"exec env -u COLUMNS {kind}bash --noprofile --rcfile {shlex.quote(str(settings))}"
-        self._tmux("-f", "/dev/null", "new-session", "-d", "-x", str(columns), "-y", str(ROWS), shell)
+        self._tmux("-f", "/dev/null", "new-session", "-d", "-x", str(columns), "-y", str(rows), shell)
 
     def run(self, line: str) -> str:
         """Run a line to its end; the screen, which ends with "exit code N"."""

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable
 
 from mm_transports.rmb.protocol.keys import TwinKeys
-from mm_transports.rmb.protocol.twin import Twin
+from mm_transports.rmb.protocol.twin import TwinInfo
 from mm_transports.rmb.protocol.twin_record import TwinRecord
 from mm_transports.rmb.twins.registry import Key, TwinRegistry
 from mmplatform.errors import InvalidRecord, Unreachable
@@ -16,9 +16,9 @@ def keys_of(number: int) -> TwinKeys:
     return TwinKeys(number.to_bytes(32), "ed25519" if number % 2 else "sr25519")
 
 
-def twin_of(number: int, *relays: str) -> Twin:
+def twin_of(number: int, *relays: str) -> TwinInfo:
     keys = keys_of(number)
-    return Twin(number, keys.account, keys.pk, relays or ("relay.example",))
+    return TwinInfo(number, keys.account, keys.pk, relays or ("relay.example",))
 
 
 def record_of(number: int, seq: int = 1, expires: int = NOW + 3600, keys: TwinKeys | None = None) -> TwinRecord:
@@ -30,7 +30,7 @@ class Source(TwinRegistry):
 
     name = "the source"
 
-    def __init__(self, twins: Iterable[Twin] = ()) -> None:
+    def __init__(self, twins: Iterable[TwinInfo] = ()) -> None:
         self.twins = list(twins)
         self.asked: list[Key] = []
         self.away = ""
@@ -45,7 +45,7 @@ class Source(TwinRegistry):
     async def close(self) -> None:
         self.opened -= 1
 
-    async def find(self, key: Key) -> Twin | None:
+    async def find(self, key: Key) -> TwinInfo | None:
         self.asked.append(key)
         await self.answers.wait()
         if self.away:

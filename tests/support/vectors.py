@@ -26,3 +26,11 @@ def readable(value: Any) -> Any:
         tag = value.__struct_config__.tag
         return fields if tag is None else [tag, *fields]
     return value
+
+
+def unfolded(text: str | dict[str, Any]) -> bytes:
+    """Hex, or a piece of hex so many times."""
+    if isinstance(text, str):
+        return bytes.fromhex(text)
+    start, piece = (bytes.fromhex(text[name]) for name in ("start", "repeat"))
+    return start + piece * int(text["times"])

@@ -6,7 +6,7 @@ from typing import Any, Final, get_args
 import click
 
 from mmplatform.cli import completing
-from mmplatform.cli.command import FAILED, OK, Command, Settings, execute, pass_settings
+from mmplatform.cli.command import FAILED, OK, SECONDS, Command, Settings, execute, pass_settings
 from mmplatform.cli.commands.lines import send_lines
 from mmplatform.cli.node.access import node
 from mmplatform.cli.output import emit, note, payload_text, say
@@ -16,7 +16,6 @@ from mmplatform.message import DEFAULT_EXPIRY, UNHANDLED, PriorityName
 
 json_payload = click.option("-j", "--json-payload", is_flag=True, help="The payload is JSON: send the value it means.")
 UNENDED: Final = ("waiting", "sent", "relayed", "received")
-positive = click.FloatRange(min=0, min_open=True)
 
 
 @click.command("send", cls=Command)
@@ -27,14 +26,14 @@ positive = click.FloatRange(min=0, min_open=True)
 @click.option("--lines", is_flag=True, help="Each line of stdin is a message; an interrupted run is continued.")
 @click.option("--fresh", is_flag=True, help="With --lines: send all, whatever an interrupted run had sent.")
 @click.option("--realtime", is_flag=True, help="At most once, never saved; fails when no link can be made.")
-@click.option("--expire-after", type=positive, default=DEFAULT_EXPIRY, metavar="S", help="Seconds, by default 7 days.")
+@click.option("--expire-after", type=SECONDS, default=DEFAULT_EXPIRY, metavar="S", help="Seconds, by default 7 days.")
 @click.option("--priority", type=click.Choice(get_args(PriorityName)), default="normal", show_default=True)
 @click.option(
     "--wait/--no-wait", default=None,
     help="Wait until the peer's handlers are done, however long; or not at all. By default one message waits until it "
     "is delivered or received, some seconds at most, and --lines waits so for all.",
 )  # fmt: skip
-@click.option("--timeout", type=positive, metavar="S", help="Wait so many seconds at most; fails when not delivered.")
+@click.option("--timeout", type=SECONDS, metavar="S", help="Wait so many seconds at most; fails when not delivered.")
 @pass_settings
 def send(
     settings: Settings, peer: str, topic: str, payload: str | None, json_payload: bool, lines: bool, fresh: bool,
@@ -135,9 +134,7 @@ def _told(result: dict[str, Any], peer: str, topic: str, wait: bool | None) -> s
 @click.argument("topic")
 @click.argument("payload", required=False)
 @json_payload
-@click.option(
-    "--timeout", type=positive, default=10.0, show_default=True, metavar="S", help="Seconds, for each answer."
-)
+@click.option("--timeout", type=SECONDS, default=10.0, show_default=True, metavar="S", help="Seconds, for each answer.")
 @click.option("--many", is_flag=True, help="Print all answers of a handler that has many, each as it comes.")
 @pass_settings
 def request(
@@ -174,7 +171,7 @@ def request(
 @click.command("ping", cls=Command)
 @click.argument("peer", shell_complete=completing.peers)
 @click.option("--count", type=click.IntRange(min=1), default=1, show_default=True, help="How often.")
-@click.option("--timeout", type=positive, default=10.0, show_default=True, metavar="S", help="Seconds, each.")
+@click.option("--timeout", type=SECONDS, default=10.0, show_default=True, metavar="S", help="Seconds, each.")
 @pass_settings
 def ping(settings: Settings, peer: str, count: int, timeout: float) -> int:
     """Measure the round trip to PEER, through the encrypted session.

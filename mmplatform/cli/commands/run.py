@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -21,14 +20,11 @@ from mmplatform.cli.command import (
     stun_option,
     turn_option,
 )
-from mmplatform.cli.control import NodeStopped
-from mmplatform.cli.node.access import HANDOVER, LOOK_AGAIN, Remote
+from mmplatform.cli.node.access import taken
 from mmplatform.cli.output import news
 from mmplatform.cli.remembered import NONE
-from mmplatform.errors import FolderInUse
 from mmplatform.links.ended import Disconnection
 from mmplatform.plugins import loading
-from mmplatform.storage.folder import DataFolder
 
 if TYPE_CHECKING:
     from mmplatform.cli.node.host import Host
@@ -82,6 +78,10 @@ def _transports_named(context: click.Context, parameter: click.Parameter, named:
     "  [env: MM_WITHOUT]",
 )  # fmt: skip
 @click.option("--metrics", "metrics_at", metavar="[HOST:]PORT", help="Serve /metrics there, for Prometheus.")
+@click.option(
+    "--http", "http_at", metavar="[HOST:]PORT",
+    help="Let programs of this host send, ask and listen there over HTTP; the token is in the data folder.",
+)  # fmt: skip
 @pass_settings
 def run_node(
     settings: Settings,
@@ -94,6 +94,7 @@ def run_node(
     map_port: bool,
     without: tuple[str, ...],
     metrics_at: str | None,
+    http_at: str | None,
 ) -> int:
     """Run the node in the foreground until Ctrl-C; other mm commands on the same data folder use it.
 
@@ -109,10 +110,13 @@ def run_node(
       mm run --relay relay+wss://relay.example/KEY --proxy http://proxy.example:3128    # the way out of here
       mm run --no-webrtc                    # no direct links through NATs
       mm run --metrics 9110                 # http://127.0.0.1:9110/metrics
+      mm run --http 9111                    # curl http://127.0.0.1:9111/send, see docs/http.rst
       mm --data /srv/bot run --json
     """
     if metrics_at is not None:
         _check_metrics(metrics_at)
+    if http_at is not None:
+        _check_http(http_at)
     if map_port:
         from mmplatform.cli.node.host import discovery
 
@@ -122,7 +126,7 @@ def run_node(
         "without": without,
     }  # fmt: skip
     try:
-        execute(lambda: _run(settings, metrics_at, **said))
+        execute(lambda: _run(settings, metrics_at, http_at, **said))
     except Interrupted as interrupted:
         if not settings.json:
             news("stopped")
@@ -130,24 +134,25 @@ def run_node(
     return OK
 
 
-async def _run(settings: Settings, metrics_at: str | None, **options: Any) -> None:
-    """Short commands on the same folder are waited for, and mm on makes way."""
+async def _run(settings: Settings, metrics_at: str | None, http_at: str | None, **options: Any) -> None:
     from mmplatform.cli.node.host import Host
     from mmplatform.program import freeze_loaded
 
-    until = time.monotonic() + HANDOVER
-    while True:
+    @asynccontextmanager
+    async def running() -> AsyncIterator[tuple[Host, _News]]:
         host = Host(settings.data, purpose="run", **options)
         news = _News(settings.json, host)
-        try:
-            async with host, _metrics(host, metrics_at) as port:
-                freeze_loaded()
-                news.ready(port)
-                await asyncio.Event().wait()
-        except FolderInUse:
-            if time.monotonic() > until or not await _makes_way(settings):
-                raise
-        await asyncio.sleep(LOOK_AGAIN)
+        async with host:
+            yield host, news
+
+    async with (
+        taken(settings.data, running) as (host, news),
+        _metrics(host, metrics_at) as scraped_at,
+        _http(host, http_at) as asked_at,
+    ):
+        freeze_loaded()
+        news.ready(scraped_at, asked_at)
+        await asyncio.Event().wait()
 
 
 @asynccontextmanager
@@ -166,6 +171,28 @@ async def _metrics(host: "Host", where: str | None) -> AsyncIterator[str]:
         server.close()
 
 
+@asynccontextmanager
+async def _http(host: "Host", where: str | None) -> AsyncIterator[str]:
+    """Open while the block runs; where."""
+    if where is None:
+        yield ""
+        return
+    from mmplatform.cli.http.door import HttpDoor
+
+    assert host.platform.parts.folder is not None
+    async with HttpDoor(host, host.platform.parts.folder.path, where) as door:
+        yield door.url
+
+
+def _check_http(where: str) -> None:
+    from mmplatform.cli.http import door
+
+    try:
+        door.parse(where)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--http") from None
+
+
 def _check_metrics(where: str) -> None:
     from mmplatform.diagnosis import scrape
 
@@ -173,13 +200,6 @@ def _check_metrics(where: str) -> None:
         scrape.parse(where)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--metrics") from None
-
-
-async def _makes_way(settings: Settings) -> bool:
-    try:
-        return bool(await Remote(DataFolder(settings.data).control).call("give_way") != "run")
-    except NodeStopped:
-        return True  # it is starting or stopping
 
 
 class _News:
@@ -192,7 +212,7 @@ class _News:
         self._platform.on("disconnected", self._disconnected)
         self._platform.on("asking", self._asking)
 
-    def ready(self, metrics_at: str) -> None:
+    def ready(self, metrics_at: str, http_at: str) -> None:
         mine = self._platform.directory.own_record
         assert mine is not None
         listening = list(mine.connection_info)
@@ -206,6 +226,7 @@ class _News:
                 relays=list(self._relays),
                 stun=list(self._stun),
                 metrics=metrics_at,
+                http=http_at,
             )
             return
         signalled = {c.address for c in self._platform.parts.dialer.candidates(listening) if c.signalled}
@@ -220,6 +241,11 @@ class _News:
             news(f"finds and is found by {', '.join(self._services)}")
         if metrics_at:
             news(f"metrics are at {metrics_at}")
+        if http_at:
+            from mmplatform.cli.http.token import NAME
+
+            assert self._platform.parts.folder is not None
+            news(f"programs use it at {http_at}, with the token in {self._platform.parts.folder.path / NAME}")
         news("Ctrl-C stops it; mm id --ticket prints what peers need to reach it")
 
     def _connected(self, peer: str) -> None:

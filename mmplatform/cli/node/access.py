@@ -3,9 +3,9 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from mmplatform.cli import sockets
 from mmplatform.cli.control import Channel, NodeStopped, SocketPipe
@@ -15,6 +15,8 @@ from mmplatform.storage.folder import OURS, DataFolder
 
 HANDOVER: Final = 5.0  # seconds for a node that starts or stops to answer, or to let go of the folder
 LOOK_AGAIN: Final = 0.05
+
+T = TypeVar("T")
 
 
 class NodeHandle(Protocol):
@@ -95,6 +97,30 @@ async def either(folder: Path, own: Callable[[], AbstractAsyncContextManager[Nod
                     f"{error} (it serves no control.sock: not an mm command, or one that hangs)"
                 ) from None
         await asyncio.sleep(LOOK_AGAIN)
+
+
+@asynccontextmanager
+async def taken(folder: Path, own: Callable[[], AbstractAsyncContextManager[T]]) -> AsyncIterator[T]:
+    """A node of this process, while the block runs, for its own sake: short commands on the same folder are waited for,
+    and mm on makes way. Raises FolderInUse."""
+    until = time.monotonic() + HANDOVER
+    async with AsyncExitStack() as stack:
+        while True:
+            try:
+                made = await stack.enter_async_context(own())
+                break
+            except FolderInUse:
+                if time.monotonic() > until or not await _makes_way(folder):
+                    raise
+            await asyncio.sleep(LOOK_AGAIN)
+        yield made
+
+
+async def _makes_way(folder: Path) -> bool:
+    try:
+        return bool(await Remote(DataFolder(folder).control).call("give_way") != "run")
+    except NodeStopped:
+        return True  # it is starting or stopping
 
 
 @asynccontextmanager

@@ -105,7 +105,8 @@ class Host(InProcess):
     ``purpose``: "run" and "on" are nodes for their own sake, "command" is there for a moment. ``expected``: a pattern
     to be subscribed to before anybody can reach this node. The words may be ("none",), and ("default",) of ``listen``,
     ``proxy`` and ``services``; of a node for its own sake the folder remembers them. ``services`` None: none, whatever
-    the folder remembers. ``without``: names of transports.
+    the folder remembers. ``also``: services that run besides, and that it does not remember. ``without``: names of
+    transports.
     """
 
     def __init__(
@@ -118,12 +119,14 @@ class Host(InProcess):
         turn: Sequence[str] = (),
         proxy: Sequence[str] = (),
         services: Sequence[str] | None = None,
+        also: Sequence[str] = (),
         without: Sequence[str] = (),
         purpose: str = "command",
         expected: str | None = None,
     ) -> None:
         taking = purpose != "command"
-        self.services = [] if services is None else discovery(folder, services)
+        named = [] if services is None else discovery(folder, services)
+        self.services = list(dict.fromkeys([*named, *also]))
         said = {
             RELAYS: relays, STUN: stun, TURN: turn, PROXY: proxy, LISTEN: listen, SERVICES: services or (),
             WITHOUT: without,

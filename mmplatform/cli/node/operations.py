@@ -153,6 +153,8 @@ async def request(context: Context, served: Served, peer: str | None, topic: str
     platform = context.platform
     if peer is None:
         return await platform.messaging.request(topic, payload=payload, timeout=timeout)
+    if platform.upstream.bridges.find(peer) is not None:
+        return await platform.messaging.request(topic, peer, payload, timeout=timeout)
     destination = sending.resolve(platform, peer, topic)
     try:
         return await platform.messaging.request(topic, destination, payload, timeout=timeout)

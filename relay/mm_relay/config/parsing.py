@@ -31,6 +31,20 @@ def text(value: Any) -> str:
     return value
 
 
+def flag(value: Any) -> bool:
+    """Parse whether something is so."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{value!r} is not true or false")
+    return value
+
+
+def rmb_name(value: Any) -> str:
+    """Parse the name of a relay of RMB, as twins have it."""
+    if not re.fullmatch(r"[!-^`-~]{1,255}", text(value)):
+        raise ValueError(f"{value!r} is no name of a relay: visible ASCII characters without _")
+    return str(value)
+
+
 def path(value: Any) -> Path:
     """Parse a path; ~ is the home folder."""
     return Path(text(str(value) if isinstance(value, Path) else value)).expanduser()

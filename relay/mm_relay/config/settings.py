@@ -35,6 +35,10 @@ class Config:
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     proxies: tuple[Network, ...] = ()
+    rmb: bool = False  # whether clients of ThreeFold's Reliable Message Bus are served
+    rmb_name: tuple[str, ...] = ()  # further names of this relay among them
+    twins: Path | None = None  # the file of twins; by default in the data folder
+    chain: tuple[str, ...] = ()  # URLs of nodes of a chain that knows twins, in the order in which they are tried
     store: str = "sqlite"
     metrics: str = ""
     allow: tuple[bytes, ...] = ()
@@ -119,6 +123,10 @@ PARSERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "tls_certificate": values.path,
     "tls_key": values.path,
     "proxies": values.each(values.network),
+    "rmb": values.flag,
+    "rmb_name": values.each(values.rmb_name),
+    "twins": values.path,
+    "chain": values.each(values.url),
     "store": values.store,
     "metrics": values.metrics,
     "allow": values.each(values.key),
@@ -210,6 +218,8 @@ def _together(config: Config) -> list[str]:
         wrong.append("public-url: a relay with TLS is wss://")
     if not config.door or len(set(config.door)) < len(config.door):
         wrong.append("door: at least one, and each of them once")
+    if not config.rmb and (config.rmb_name or config.twins is not None or config.chain):
+        wrong.append("rmb-name, twins and chain go with rmb")
     if len(config.name) > 255:
         wrong.append("name: at most 255 characters")
     return wrong

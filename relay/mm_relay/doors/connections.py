@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from hashlib import blake2b
@@ -12,7 +12,8 @@ from typing import Final
 
 from mm_relay.access import Access
 from mm_relay.doors.arrivals import Arrivals
-from mm_relay.doors.door import Core, Door
+from mm_relay.doors.door import Core, Door, DoorMaker
+from mm_relay.doors.kinds import DoorKind
 from mm_relay.doors.limits import ConnectionLimits, network
 from mm_relay.doors.rate_limit import ConnectionRates, RateLimits
 from mm_relay.doors.turns import LoopTurns
@@ -45,7 +46,7 @@ class Connections:
         limits: Limits,
         core: Core,
         *,
-        kinds: Sequence[type[Door]],
+        kinds: Sequence[DoorKind],
         access: Access,
         connection_limits: ConnectionLimits[Door],
         metrics: Metrics,
@@ -73,8 +74,11 @@ class Connections:
         self._emptied: asyncio.Event | None = None
         self._leaving = Arrivals(MOST_LEAVING, "it was told to go, and stayed")
 
-    def answer(self, request: UpgradeRequest) -> Accepted:
-        """Give the request to a door. Raises UpgradeRefused when nobody may come now, or no door takes it."""
+    def answer(self, request: UpgradeRequest) -> Accepted | Awaitable[Accepted]:
+        """Give the request to a door, which may have to look up who asks.
+
+        Raises UpgradeRefused when nobody may come now, or no door takes it.
+        """
         if refusal := self._refusal(request.ip):
             self.metrics.refused[refusal] += 1
             text = "a connection from %s is refused: %s"
@@ -82,11 +86,18 @@ class Connections:
             raise UpgradeRefused(HTTPStatus.SERVICE_UNAVAILABLE, refusal)
         for kind in self._kinds:
             if kind.takes(request):
-                subprotocol = kind.subprotocol if kind.subprotocol in request.subprotocols else ""
-                return Accepted(partial(self._make, kind, request), subprotocol, kind.text)
+                made = kind.admit(request)
+                return self._admitted(kind, request, made) if callable(made) else self._later(kind, request, made)
         spoken = ", ".join(kind.subprotocol for kind in self._kinds if kind.subprotocol)
         offered = ", ".join(request.subprotocols)
         raise UpgradeRefused(HTTPStatus.BAD_REQUEST, f"this relay speaks {spoken}; offered: {offered}")
+
+    async def _later(self, kind: DoorKind, request: UpgradeRequest, made: Awaitable[DoorMaker]) -> Accepted:
+        return self._admitted(kind, request, await made)
+
+    def _admitted(self, kind: DoorKind, request: UpgradeRequest, made: DoorMaker) -> Accepted:
+        subprotocol = kind.subprotocol if kind.subprotocol in request.subprotocols else ""
+        return Accepted(partial(self._make, made, request), subprotocol, kind.text)
 
     def drain(self) -> None:
         """Send all clients away, to come back at moments that spread over some seconds."""
@@ -187,9 +198,9 @@ class Connections:
                 kind, kind, "connection %d: %s %s %s", door.id, who, key, escaped(what), connection=door.id, peer=key
             )  # fmt: skip
 
-    def _make(self, kind: type[Door], request: UpgradeRequest, socket: WebSocket) -> Door:
+    def _make(self, made: DoorMaker, request: UpgradeRequest, socket: WebSocket) -> Door:
         try:
-            return kind(socket, host=self, request=request)
+            return made(socket, self, request)
         except BaseException:
             door = self.sockets.get(socket)
             if door is not None:  # it was counted, and its socket has no owner that could hear of its end

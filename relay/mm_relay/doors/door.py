@@ -10,7 +10,7 @@ import itertools
 import logging
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from itertools import islice
 from operator import length_hint
 from typing import ClassVar, Final, Protocol
@@ -20,9 +20,9 @@ from mm_relay.doors.failures import log_failure
 from mm_relay.doors.rate_limit import ConnectionRates
 from mm_relay.doors.turns import LoopTurns
 from mm_relay.doors.upgrade import UpgradeRequest
-from mm_relay.doors.weights import WEIGHED, Weights
+from mm_relay.doors.weights import DEPOSIT_ITEMS, WEIGHED, Weights, size_of
 from mm_relay.metrics import Metrics
-from mm_relay.ports import RelaySession
+from mm_relay.ports import InnerDeposit, RelaySession
 from mm_transports.relay.protocol.items import (
     PEER,
     RELAY,
@@ -33,7 +33,6 @@ from mm_transports.relay.protocol.items import (
     Forwarded,
     Item,
     Limits,
-    Mail,
     MailWaiting,
     Noted,
     Open,
@@ -46,18 +45,21 @@ from mm_transports.relay.websocket import WebSocket
 from mmplatform.errors import ProtocolError
 from mmplatform.identity.keys import Identity
 
-SMALL: Final = 256  # bytes that an item without content counts as; with the longest reason it has 1.2 KiB
 AT_ONCE: Final = 32  # items of a message that are handled before the others are asked for their turn
 SIGN_IN_ITEMS: Final = 25  # items that a connection and its sign-in count as: signatures are the dearest thing here
 DENIED_RETRY: Final = 3600.0  # seconds that a denied client should stay away
 INTERNAL_ERROR: Final = 1011  # the code of a close, RFC 6455 section 7.4.1
-_FROM_PEERS: Final = frozenset({Open, Data, Closed, Pause, Resume, Deposit, Noted, Taken})
-_LIGHT: Final = _FROM_PEERS - WEIGHED
+_FROM_PEERS: Final = frozenset({Open, Data, Closed, Pause, Resume, Deposit, InnerDeposit, Noted, Taken})
+_LIGHT: Final = _FROM_PEERS - WEIGHED - {InnerDeposit}
 _FROM_RELAYS: Final = frozenset({Forwarded})
 _NOTHING: Final[tuple[Item, ...]] = ()
 
 log = logging.getLogger("mm_relay.doors")
 _numbers = itertools.count(1)
+
+
+DoorMaker = Callable[[WebSocket, "DoorHost", UpgradeRequest], "Door"]
+"""Makes the door of one connection, as the class of most doors does."""
 
 
 class Core(Protocol):
@@ -120,6 +122,7 @@ class Door(ABC):
         subprotocol: What a client offers that wants this door; "" when the path decides.
         text: Messages are text frames, as UTF-8; binary ones otherwise. A frame of the other kind ends the connection.
         max_message: Bytes of the longest message a client may send.
+        deposit_items: Items that a deposit counts as, beyond one, for the rates.
         id: A number that no other connection of this process has; the log says ``connection 12``. Whether items are
             logged is looked up when the connection opens, not for each message.
         ended_by: Why the connection ended, once it has.
@@ -129,17 +132,27 @@ class Door(ABC):
     subprotocol: ClassVar[str] = ""
     text: ClassVar[bool] = False
     max_message: ClassVar[int] = 1024 * 1024
+    deposit_items: ClassVar[int] = DEPOSIT_ITEMS
 
     key = b""
     role = PEER
     address = ""
     place = b""
     ended_by = ""
+    holding = False  # whether the connection is not read because of what the door waits for; ``read_on`` ends that
 
     @classmethod
     def takes(cls, request: UpgradeRequest) -> bool:
         """Whether the request is for this door. Raises UpgradeRefused to answer it with a status of the door's own."""
         return cls.subprotocol in request.subprotocols
+
+    @classmethod
+    def admit(cls, request: UpgradeRequest) -> "DoorMaker | Awaitable[DoorMaker]":
+        """Return what makes the door of a request that it takes; a door that looks up who asks returns it later.
+
+        Raises UpgradeRefused, now or then.
+        """
+        return cls
 
     def __init__(self, socket: WebSocket, host: DoorHost, request: UpgradeRequest) -> None:
         """Take a new connection; ``request`` is not kept, as the headers of idle connections would fill the memory."""
@@ -152,7 +165,7 @@ class Door(ABC):
         self._size = 0  # bytes of the waiting items, roughly
         self._writing_paused = self._was_full = self._scheduled = self._ended = False
         self._rest: Iterator[Item] = iter(_NOTHING)  # of a message; the connection is not read before they are handled
-        self._weights = Weights()
+        self._weights = Weights(self.deposit_items)
         self._more = 0  # items that those of a message count as beyond one each
         self.meter = host.rates.meter(self.ip, self._loop.time())
         socket.counted, socket.newcomer = self._count_frame, True
@@ -194,7 +207,7 @@ class Door(ABC):
         """
         if self._ended:
             return
-        if refusal := self.host.access.refuses(key, role, address):
+        if refusal := self.refusal(key, role, address):
             self.refuse(refusal, DENIED_RETRY)
             return
         self._sign_in_timer.cancel()
@@ -204,6 +217,10 @@ class Door(ABC):
         self.host.signed_in(self)
         self.greet()
         self.host.core.sign_in(self)
+
+    def refusal(self, key: bytes, role: int, address: str) -> str:
+        """Return why the lists of the operator do not let ``key`` in, or ""."""
+        return self.host.access.refuses(key, role, address)
 
     def refuse(self, reason: str, retry: float = 0.0) -> None:
         """End the connection for something that its client did, and count it; ``retry`` in seconds."""
@@ -277,7 +294,7 @@ class Door(ABC):
 
     def reconsider(self) -> None:
         """End the connection when its key may not be here any more."""
-        if self.signed_in and (refusal := self.host.access.refuses(self.key, self.role, self.address)):
+        if self.signed_in and (refusal := self.refusal(self.key, self.role, self.address)):
             self.refuse(refusal, DENIED_RETRY)
 
     # What comes in.
@@ -312,7 +329,7 @@ class Door(ABC):
             self._guarded(self._receive)
             self._spend(self._more, 0)
             self._more = 0
-            self._read_on()
+            self.read_on()
 
     def _receive(self) -> int:
         """Give the core the items that are left; those that this turn has no time for wait for the next."""
@@ -359,11 +376,11 @@ class Door(ABC):
 
     def _paid(self) -> None:
         self._reading_timer = None
-        self._read_on()
+        self.read_on()
 
-    def _read_on(self) -> None:
+    def read_on(self) -> None:
         """Read again, when all that was read is handled and paid for."""
-        if self._reading_timer is None and not length_hint(self._rest) and not self._ended:
+        if self._reading_timer is None and not self.holding and not length_hint(self._rest) and not self._ended:
             self.socket.resume_reading()
 
     def _fail(self, error: Exception) -> None:
@@ -404,13 +421,16 @@ class Door(ABC):
         metrics.items_out += len(items)
         before = metrics.bytes_out
         try:
-            for message in self.encode(items):
-                metrics.bytes_out += len(message)
-                self.socket.send(message)
+            self.socket.send_all(self._counted(self.encode(items)))
         except Exception as error:  # the core may be in the middle of what another connection said
             self._fail(error)
         if self._logged:
             self._log_items("out", items, metrics.bytes_out - before)
+
+    def _counted(self, messages: Iterable[bytes]) -> Iterator[bytes]:
+        for message in messages:
+            self.host.metrics.bytes_out += len(message)
+            yield message
 
     def _log_items(self, way: str, items: list[Item], size: int) -> None:
         """Log kinds of items and bytes of one message, and nothing of what is in them."""
@@ -422,12 +442,3 @@ class Door(ABC):
         if self._was_full and not self._writing_paused and not self._ended and self.signed_in:
             self._was_full = False
             self.host.core.writable(self)
-
-
-def size_of(item: Item) -> int:
-    """Return about how many bytes an item takes in a message."""
-    if isinstance(item, Data | Open):
-        return len(item.data) + SMALL
-    if isinstance(item, Mail | Deposit):
-        return len(item.envelope) + SMALL
-    return size_of(item.inner) + SMALL if isinstance(item, Forwarded) else SMALL

@@ -7,8 +7,9 @@ installed ones, and a relay may do without this one.
 from collections.abc import Iterable
 from typing import ClassVar
 
-from mm_relay.doors.door import Door, DoorHost, size_of
+from mm_relay.doors.door import Door, DoorHost
 from mm_relay.doors.upgrade import UpgradeRequest
+from mm_relay.doors.weights import size_of
 from mm_transports.relay.protocol import signin
 from mm_transports.relay.protocol.items import MAX_MESSAGE, VERSION, Item, SignIn
 from mm_transports.relay.protocol.wire import batches, decode_items, encode_items

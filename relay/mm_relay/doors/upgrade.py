@@ -1,6 +1,6 @@
 """The request for a WebSocket, and the answers to it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import NamedTuple
@@ -56,4 +56,4 @@ class UpgradeRefused(Exception):
             raise ValueError(f"HTTP {status} refuses nothing")
 
 
-Answer = Callable[[UpgradeRequest], Accepted]  # raises UpgradeRefused
+Answer = Callable[[UpgradeRequest], Accepted | Awaitable[Accepted]]  # both raise UpgradeRefused

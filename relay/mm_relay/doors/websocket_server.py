@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import ssl as tls
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
+from websockets.protocol import State
 from websockets.typing import Subprotocol
 
 from mm_relay.access import Network
@@ -20,7 +21,7 @@ from mm_relay.doors.failures import log_failure
 from mm_relay.doors.half_sent import HalfSent
 from mm_relay.doors.metered import MeteredProtocol
 from mm_relay.doors.turns import LoopTurns
-from mm_relay.doors.upgrade import Answer, UpgradeRefused, UpgradeRequest
+from mm_relay.doors.upgrade import Accepted, Answer, UpgradeRefused, UpgradeRequest
 from mm_transports.accepting import Acceptor
 from mm_transports.relay.websocket import PING_EVERY, WebSocket
 from mmplatform.accounts import network_of_host
@@ -30,6 +31,7 @@ UNDER_WAY: Final = 1024 * 1024  # bytes in the receive buffer: they still come a
 FRAMES: Final = 64  # frames of one connection that are handled at a time
 UPGRADE_WITHIN: Final = 3.0  # seconds for TLS, and as many for the request
 ACCEPTED: Final = 64  # connections accepted in one turn of the loop; they cost little before they say something
+POST: Final = b"POST "
 PLAIN: Final = "text/plain"  # in ASCII: what anybody asks for is answered with few bytes
 
 Page = tuple[int, str, bytes]  # status, content type, body
@@ -66,6 +68,7 @@ async def serve(
     ping_every: float = PING_EVERY,
     upgrade_timeout: float = UPGRADE_WITHIN,
     limits: ListenerLimits = LIMITS,
+    post: Callable[[str, HalfSent[Any]], asyncio.Protocol] | None = None,
     turns: LoopTurns | None = None,
     start: bool = True,
 ) -> Acceptor:
@@ -74,7 +77,8 @@ async def serve(
     Args:
         host: The address to listen at.
         port: 0 for any.
-        answer: Says what becomes of a request for a WebSocket; an UpgradeRefused it raises is told the client.
+        answer: Says what becomes of a request for a WebSocket, at once or within ``upgrade_timeout``; an
+            UpgradeRefused it raises is told the client.
         max_message: Bytes of the longest message, the longest that any door takes.
         ssl: With the certificate; None for no TLS.
         http: Answers plain GETs of a path.
@@ -82,6 +86,7 @@ async def serve(
         ping_every: Seconds of silence after which a client is asked whether it is there.
         upgrade_timeout: Seconds for TLS, and for the request.
         limits: Of what is above them the oldest, or the largest, is cut off.
+        post: Makes what has a connection whose first word is POST, from its address and what counts what it holds.
         turns: Those of the loop; None when nobody else shares them.
         start: False to take the port and let nobody in before ``Acceptor.start``.
 
@@ -92,7 +97,7 @@ async def serve(
     half_sent: HalfSent[_Served] = HalfSent(limits.half_sent, limits.half_sent_address)
     entrance = _Entrance(
         answer, http, proxies, max_message, ping_every, upgrade_timeout, Arrivals(limits.upgrading), half_sent,
-        turns or LoopTurns(),
+        turns or LoopTurns(), post,
     )  # fmt: skip
 
     def arrive(given: socket.socket, ip: str) -> None:
@@ -122,12 +127,14 @@ class _Entrance:
     arrivals: Arrivals
     half_sent: HalfSent["_Served"]
     turns: LoopTurns
+    post: Callable[[str, HalfSent[Any]], asyncio.Protocol] | None = None
 
 
 class _Served(WebSocket):
     """The server's end. What comes is handled frame by frame, as long as the turn of the loop has time for it. ``said``
     was read before it was made."""
 
+    __slots__ = ("_answering", "_asking", "_entrance", "_has_turn", "_queued", "_said", "_turns")
     _protocol: MeteredProtocol
 
     def __init__(self, entrance: _Entrance, said: bytes = b"") -> None:
@@ -137,6 +144,7 @@ class _Served(WebSocket):
         self._said, self._has_turn = said, bool(said)
         self._asking = MAX_REQUEST  # bytes that a request may still have; 0 once it is there
         self._queued = False  # whether what came waits for its turn; the connection is not read then
+        self._answering: asyncio.Task[None] | None = None  # while a door looks up who asks
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -153,6 +161,9 @@ class _Served(WebSocket):
             data, self._said = self._said + data, b""
         self._heard, self._silences = self._loop.time(), 0
         if self._asking:
+            if self._entrance.post is not None and self._asking == MAX_REQUEST and data.startswith(POST):
+                self._give_to(self._entrance.post(self.ip, self._entrance.half_sent), data)
+                return
             data = self._begun(data)
         self._protocol.receive_data(data)
         if not self._queued and not self._reading_paused:
@@ -181,8 +192,21 @@ class _Served(WebSocket):
     def connection_lost(self, exc: Exception | None) -> None:
         self._entrance.half_sent.forget(self, self.ip)
         self._entrance.arrivals.remove(self)
+        if self._answering is not None:
+            self._loop.call_soon(self._answering.cancel)  # once it has begun: Python complains of what never did
         super().connection_lost(exc)
         self._protocol.drop()
+
+    def _give_to(self, other: asyncio.Protocol, data: bytes) -> None:
+        """Have ``other`` go on with the connection, on which nothing but ``data`` was said."""
+        transport, self._transport = self._transport, None
+        self._entrance.arrivals.remove(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        assert transport is not None
+        transport.set_protocol(other)
+        other.connection_made(transport)
+        other.data_received(data)
 
     def _hear_first(self) -> None:
         """Hear what was read before, unless more has come by itself."""
@@ -239,27 +263,52 @@ class _Served(WebSocket):
 
     def _handshake(self, event: Any) -> None:
         assert isinstance(event, Request)
-        self._entrance.arrivals.remove(self)
         self._entrance.half_sent.forget(self, self.ip)
         self._asking = 0
         protocol = self._protocol
         self._named(*_behind(self._entrance.proxies, event.headers, self.ip, self.remote))
         if "Upgrade" not in event.headers:
+            self._entrance.arrivals.remove(self)
             protocol.send_response(_page(event, self._entrance.http(event.path.partition("?")[0])))
             return
         try:
-            self._upgrade(protocol, event)
-        except Exception as error:  # of a door, which is a plugin
-            log_failure("a door", error)
-            protocol.data_to_send()  # nothing has left yet: all answers to what came in one piece wait for its end
-            protocol.send_response(protocol.reject(HTTPStatus.INTERNAL_SERVER_ERROR, "this door is broken\n"))
+            answer = self._entrance.answer(_upgrade_request(event, self.ip))
+            if isinstance(answer, Accepted):
+                self._upgrade(event, answer)
+            else:
+                self.pause_reading()
+                self._answering = self._loop.create_task(self._look_up(event, answer), name="mm relay look-up")
+        except Exception as error:
+            self._refuse(error)
 
-    def _upgrade(self, protocol: MeteredProtocol, event: Request) -> None:
+    async def _look_up(self, event: Request, answer: Awaitable[Accepted]) -> None:
+        """Wait for a door. The client is not read; its time for the request goes on, and it may have to give way."""
         try:
-            accepted = self._entrance.answer(_upgrade_request(event, self.ip))
-        except UpgradeRefused as refused:
-            protocol.send_response(protocol.reject(refused.status, f"{refused}\n"))
+            accepted = await answer
+            if self._transport is not None:
+                self._corked = True
+                self._upgrade(event, accepted)
+        except Exception as error:
+            self._refuse(error)
+        finally:
+            self._answering = None
+            self._uncork()
+            self.resume_reading()
+
+    def _refuse(self, error: Exception) -> None:
+        """Tell the client what a door raised in place of an answer; a door is a plugin."""
+        self._entrance.arrivals.remove(self)
+        protocol = self._protocol
+        if isinstance(error, UpgradeRefused) and protocol.state is State.CONNECTING:
+            protocol.send_response(protocol.reject(error.status, f"{error}\n"))
             return
+        log_failure("a door", error)
+        protocol.data_to_send()  # nothing has left yet: all answers to what came in one piece wait for its end
+        protocol.send_response(protocol.reject(HTTPStatus.INTERNAL_SERVER_ERROR, "this door is broken\n"))
+
+    def _upgrade(self, event: Request, accepted: Accepted) -> None:
+        self._entrance.arrivals.remove(self)
+        protocol = self._protocol
         response = protocol.accept(event)
         if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS and accepted.subprotocol:
             protocol.subprotocol = Subprotocol(accepted.subprotocol)
@@ -269,6 +318,8 @@ class _Served(WebSocket):
             self.newcomer = False
             self._widen()
             self._begin(accepted.owner_of, text=accepted.text)
+            event.path = ""  # the library's parser keeps the request for as long as it runs
+            event.headers.clear()
 
     def _widen(self) -> None:
         """Let more be under way than a newcomer may have read."""

@@ -12,7 +12,7 @@ from typing import Final
 
 from mm_relay.metrics import Metrics
 from mm_relay.policy import Policy
-from mm_relay.ports import RelaySession
+from mm_relay.ports import INNER, InnerDeposit, RelaySession
 from mm_relay.stores.contract import Caps, MailStore, Note, OverQuota, StoredEnvelope, Usage
 from mm_transports.relay.protocol.address import relay_key
 from mm_transports.relay.protocol.items import MAX_MAIL, RELAY, Declined, Deposit, Forwarded, Limits, Stored
@@ -124,6 +124,8 @@ class Deposits:
             return "too-large"
         if not relay:
             return "unreachable"
+        if deposit.peer.startswith(INNER) and not isinstance(deposit, InnerDeposit):
+            return "denied"
         if not (self._policy.serves(sender) and self._policy.serves(deposit.peer)):
             return "denied"
         if relay != self._key and (origin or not self._policy.reaches(deposit.via)):  # and no third relay

@@ -7,13 +7,13 @@ reader of that key. Mail that was not acknowledged when a session ends is read a
 
 import asyncio
 import logging
-from collections import deque
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
 from mm_relay.metrics import Metrics
-from mm_relay.ports import RelaySession
+from mm_relay.ports import RelaySession, TakenUntold
 from mm_relay.stores.contract import MailStore, Note
 from mm_transports.relay.protocol.items import Ended, Limits, Mail, Noted, Taken
 from mmplatform.errors import StorageError
@@ -80,7 +80,8 @@ class Pickup:
             return
         numbers = [number for number in item.numbers if reader.settle(number)]
         if numbers:
-            self._end(session.key, numbers, "refused" if item.refused else "delivered")
+            untold = isinstance(item, TakenUntold)
+            self._end(session.key, numbers, "refused" if item.refused else "" if untold else "delivered")
             self._start(reader)
 
     def noted(self, session: RelaySession, item: Noted) -> None:
@@ -205,7 +206,9 @@ class Pickup:
                 del self._unsettled[key]
         if log.isEnabledFor(logging.DEBUG):
             name = sign_id_of(key)
-            log.debug("%d envelopes for %s are %s", len(numbers), name, state, extra={"peer": name})
+            log.debug("%d envelopes for %s are %s", len(numbers), name, state or "taken", extra={"peer": name})
+        if not state:
+            self._metrics.ended["delivered"] += len(numbers)
         self._on_ended(key, numbers, future.result())
 
     def _fail(self, reader: "_Reader") -> None:
@@ -216,6 +219,10 @@ class Pickup:
 class _Reader:
     """What one session has been told, and what may be in the store for it."""
 
+    __slots__ = (
+        "epoch", "gone", "mail", "mail_after", "note_after", "notes", "reading", "session", "size", "told", "under_way"
+    )  # fmt: skip
+
     def __init__(self, session: RelaySession) -> None:
         self.session = session
         self.mail = self.notes = True  # whether there may be more in the store
@@ -223,7 +230,7 @@ class _Reader:
         self.epoch = ""
         self.under_way: dict[int, int] = {}  # number of mail -> size
         self.size = 0
-        self.told: deque[int] = deque()  # numbers of notes
+        self.told: list[int] = []  # numbers of notes, in order
         self.reading = self.gone = False
 
     def begin(self, epoch: str) -> None:
@@ -251,9 +258,9 @@ class _Reader:
 
     def note(self, upto: int) -> int:
         """Forget the notes up to ``upto``; return the highest that was told, 0 for none."""
-        highest = 0
-        while self.told and self.told[0] <= upto:
-            highest = self.told.popleft()
+        count = bisect_right(self.told, upto)
+        highest = self.told[count - 1] if count else 0
+        del self.told[:count]
         return highest
 
 

@@ -55,7 +55,7 @@ class Attachment:
         self.detours: dict[tuple[Attachment, Link], None] = {}  # entries it caused in ``by_link`` of others
         self.heard: dict[Key, Attachment] = {}  # where a sender was first heard: the way back
         self.incoming: dict[tuple[Attachment, bytes, bytes], Flow] = {}  # the flows that leave here
-        self.active: deque[Flow] = deque()  # incoming flows in which items wait, the next in turn first
+        self.active = _NONE  # incoming flows in which items wait, the next in turn first
         self.bytes_waiting = 0  # bytes that wait for this attachment
         self.bytes_brought = 0  # bytes that this attachment brought and that wait anywhere
         self.unread = 0  # items of the relay's own since the last time it was writable
@@ -93,6 +93,9 @@ class Flow:
     def wrap(self, item: Forwardable) -> Item:
         """Return ``item`` as the session at the egress is told it."""
         return item if self.egress.is_peer else Forwarded(self.source, self.target, item)
+
+
+_NONE: Final[deque[Flow]] = deque()  # of all for whom nothing has waited: a deque takes 700 bytes
 
 
 class Queues:
@@ -194,6 +197,8 @@ class Queues:
         return self.bounds.peer if ingress.is_peer else self.bounds.relay
 
     def _enter(self, flow: Flow) -> None:
+        if flow.egress.active is _NONE:
+            flow.egress.active = deque()
         flow.egress.active.append(flow)
         self._waiting[flow] = None
 

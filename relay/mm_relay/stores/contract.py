@@ -34,6 +34,7 @@ NOTES_KEPT: Final = 15 * 24 * 3600 * 1000  # milliseconds: the longest an envelo
 MOST_HERE: Final = 131_072  # keys that were here lately; the one that was here longest ago is forgotten
 MOST_HERE_A_PLACE: Final = 1024  # of those, keys of one address: keys cost nothing
 HERE_AGAIN: Final = 3600 * 1000  # milliseconds for which it need not be noted again that a key is here
+MAX_MAIL_ID: Final = 320  # bytes: doors name mail as their clients do
 MOST_GIVE_WAY: Final = 64  # envelopes that give way for one
 MOST_NOTES: Final = 65_536  # notes of one box; a peer that never comes for them must not fill the disk
 

@@ -9,15 +9,18 @@ from bisect import bisect_right, insort
 from heapq import heapify, heappop, heappush
 from typing import Annotated, Final
 
-from mm_relay.stores.contract import MOST_GIVE_WAY, Caps, Note, OverQuota, Usage
+from mm_relay.stores.contract import MAX_MAIL_ID, MOST_GIVE_WAY, Caps, Note, OverQuota, Usage
 from mm_relay.stores.lately import Lately
 from mm_relay.stores.mailbox import Mailbox, QuotaTally, over, remove
 from mm_transports.relay.protocol.address import relay_key
-from mm_transports.relay.protocol.items import Address, Id, Integer, Key, Reason
+from mm_transports.relay.protocol.items import Address, Integer, Key, Reason
 from mmplatform.codec import Meta, Struct
 
 NUMBER_BITS: Final = 53
 STALE: Final = 1024  # deadlines of removed envelopes after which the heap is made anew without them
+
+
+MailId = Annotated[bytes, Meta(min_length=1, max_length=MAX_MAIL_ID)]
 
 
 class Mark(Struct, array_like=True, gc=False):
@@ -26,7 +29,7 @@ class Mark(Struct, array_like=True, gc=False):
     box: Key
     sender: Key
     target: Key
-    id: Id
+    id: MailId
     expires: Integer
     size: Integer
     origin: Address
@@ -40,7 +43,7 @@ class NoteMark(Struct, array_like=True, gc=False):
     box: Key
     sender: Key
     target: Key
-    id: Id
+    id: MailId
     state: Reason
     origin: Address
     made: Integer  # Unix milliseconds

@@ -18,6 +18,7 @@ from mm_relay.redis_client import RedisCalls, Word
 from mm_relay.redis_servers import RedisServers
 from mm_relay.stores.contract import (
     HERE_AGAIN,
+    MAX_MAIL_ID,
     MOST_HERE,
     MOST_HERE_A_PLACE,
     MOST_NOTES,
@@ -249,7 +250,7 @@ def read_kept(entry: tuple[bytes, list[bytes]]) -> StoredEnvelope:
     """Return the envelope in an entry of a stream. Raises KeyError or ValueError for a damaged entry."""
     found = fields(entry)
     names = (found[b"s"], found[b"t"], found[b"i"])
-    if [len(name) for name in names] != [32, 32, 16]:
+    if [len(name) for name in names[:2]] != [32, 32] or not 0 < len(names[2]) <= MAX_MAIL_ID:
         raise ValueError("a key or an id of the wrong length")
     expires, origin, via = int(found[b"x"]), found[b"o"].decode(), found[b"v"].decode()
     return StoredEnvelope(number_of(entry), *names, expires, found[b"e"], origin, via)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from mmplatform.cli.command import OK, Failure, Group, Settings, execute, pass_settings
+from mmplatform.cli.command import OK, SECONDS, Failure, Group, Settings, execute, pass_settings
 from mmplatform.cli.output import counted, emit, note, payload_text, say, table
 from mmplatform.errors import InvalidKey, NoResponders
 from mmplatform.plugins import topics
@@ -56,7 +56,7 @@ def get_record(settings: Settings, key: str) -> int:
 @click.argument("key")
 @click.argument("value", required=False)
 @click.option(
-    "--expire-after", type=float, default=LASTS, help=f"Seconds it outlives this node.  [default: {LASTS:.0f}]"
+    "--expire-after", type=SECONDS, default=LASTS, help=f"Seconds it outlives this node.  [default: {LASTS:.0f}]"
 )
 @click.option("--delete", is_flag=True, help="Publish it no more.")
 @pass_settings

@@ -1,1 +1,1 @@
-"""RMB beside a node: directory.py keeps records of twins for others, commands.py has ``mm rmb``."""
+"""RMB beside a node: a directory of twins (directory.py), a twin that asks and answers (twin.py), ``mm rmb``."""

@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,10 @@ class _Socket:
 
     def send(self, message: bytes) -> None:
         self.sent += decode_items(message)
+
+    def send_all(self, messages: Iterable[bytes]) -> None:
+        for message in messages:
+            self.send(message)
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         self.over = True

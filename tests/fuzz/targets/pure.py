@@ -25,6 +25,7 @@ from mmplatform import codec
 from mmplatform.accounts import network_of
 from mmplatform.addresses import LOOPBACK, Here, Reach, neighbourhood
 from mmplatform.cli.backup_file import LARGEST, BackupHeader, BackupReader, write_backup
+from mmplatform.cli.http import calls
 from mmplatform.durable import inbox_rows
 from mmplatform.errors import InvalidKey, MMError
 from mmplatform.identity.keys import Identity, SignId, digest, raw_key
@@ -315,3 +316,20 @@ def encrypted_key_file() -> Run:
             assert parse_key(found.encoded()) == found
 
     return run
+
+
+@target(
+    lambda: [
+        b'{"to": "bob", "topic": "chat", "payload": {"base64": "AAE="}, "wait": true}',
+        b'{"id": "a.1", "reply": 1}',
+    ]
+)
+def http_calls() -> Run:
+    """What a program asks at the HTTP door of a node."""
+
+    def parse(data: bytes) -> None:
+        for read in (calls.send_call, calls.request_call, calls.handled_call):
+            with contextlib.suppress(calls.BadCall):
+                read(data)
+
+    return typed(parse)

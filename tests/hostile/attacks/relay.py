@@ -10,9 +10,10 @@ from mm_transports.relay.protocol.wire import encode_items
 from mmplatform.identity.keys import Identity
 from tests.hostile.attack import Attack
 from tests.hostile.attacks.relay_links import guest, pour
-from tests.hostile.guest import CONTINUED, PING_FRAME, framed, said
+from tests.hostile.guest import said
 from tests.hostile.raw_link import Gone
 from tests.hostile.registry import RELAY, attack
+from tests.hostile.web_socket_wire import CONTINUED, PING_FRAME, framed
 
 
 @attack(RELAY)

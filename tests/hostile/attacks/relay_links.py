@@ -11,9 +11,10 @@ from mm_transports.relay.protocol import signin
 from mm_transports.relay.protocol.items import PEER, Data, Deposit, Open, SignIn
 from mmplatform.identity.keys import Identity
 from tests.hostile.attack import AT_ONCE, Attack
-from tests.hostile.guest import CONTINUED, REQUEST, Guest, framed, reach, said
+from tests.hostile.guest import REQUEST, Guest, reach, said
 from tests.hostile.raw_link import Gone, Wire
 from tests.hostile.registry import RELAY, TLS_RELAY, attack
+from tests.hostile.web_socket_wire import CONTINUED, framed
 
 MANY = 1500  # connections: more than may be without a request
 DAY = 86_400_000  # milliseconds
@@ -117,7 +118,7 @@ async def relay_bad_sign_in_flood(it: Attack) -> None:
 
     async def one() -> None:
         client = await connected(it)
-        challenge = await client.upgrade()
+        challenge = await client.challenge()
         answer = signin.answer(client.identity, challenge, challenge.relay, os.urandom(32))
         await client.say(SignIn(answer.key, answer.nonce, bytes(64)))
         await it.pause(0.02)

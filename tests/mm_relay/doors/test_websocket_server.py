@@ -9,12 +9,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from websockets.http11 import Request
 
 from mm_relay.config.settings import Config
 from mm_relay.doors import connections, websocket_server
 from mm_relay.doors.arrivals import Arrivals
 from mm_relay.doors.half_sent import HalfSent
 from mm_relay.doors.turns import LoopTurns
+from mm_relay.doors.upgrade import Accepted, UpgradeRequest
 from mm_relay.doors.websocket_server import ListenerLimits
 from mm_transports.relay.websocket import WebSocket
 from mmplatform.errors import Unreachable
@@ -160,6 +162,36 @@ async def test_who_asks_for_a_page_and_hangs_up_in_a_busy_turn_gets_it(behind: b
     assert transport.said.endswith(b"a page")
     await settled()
     served.connection_lost(None)
+
+
+async def test_who_leaves_before_a_door_has_begun_to_look_it_up_leaves_no_complaint() -> None:
+    """Of a flood of requests that hang up the log had a line each: nobody had waited for what the door began."""
+    asked: list[UpgradeRequest] = []
+
+    async def look_up(request: UpgradeRequest) -> Accepted:
+        asked.append(request)
+        return Accepted(lambda socket: pytest.fail("it has left"))
+
+    entrance = websocket_server._Entrance(
+        look_up, lambda path: None, (), 1000, 12.0, 3.0, Arrivals(9), HalfSent(1000, 1000), LoopTurns()
+    )
+    served = websocket_server._Served(entrance, f"{UPGRADE}\r\n".encode())
+    served.connection_made(Taking())
+    served.data_received(b"")
+    served.connection_lost(None)
+    await settled()
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("behind", ["", "X-Long: " + "y" * 8000 + "\r\n"])
+async def test_nothing_of_a_request_stays_with_its_connection(host: Host, behind: str) -> None:
+    """Tokens of 2 KB and headers of 16 KB stayed with each connection: the library's parser kept them."""
+    gc.collect()
+    before = {id(request) for request in gc.get_objects() if isinstance(request, Request)}
+    async with stranger(host, UPGRADE.replace("GET /", "GET /?token") + behind + "\r\n"):
+        await host.end()
+        kept = [one for one in gc.get_objects() if isinstance(one, Request) and id(one) not in before]
+        assert [(request.path, len(request.headers)) for request in kept] == [("", 0)]
 
 
 async def test_what_is_paused_stays_unread_frame_by_frame_and_in_order(host: Host) -> None:

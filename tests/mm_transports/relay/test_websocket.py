@@ -14,7 +14,7 @@ import websockets.exceptions
 from mm_relay.doors.upgrade import Accepted, UpgradeRefused, UpgradeRequest
 from mm_relay.doors.websocket_server import ListenerLimits, serve
 from mm_transports.relay.protocol.items import MAX_MESSAGE, VERSION
-from mm_transports.relay.websocket import connect
+from mm_transports.relay.websocket import connect, without_secrets
 from mmplatform.errors import Unreachable
 from tests.support.websocket_ends import (
     PATIENCE,
@@ -274,3 +274,17 @@ async def test_random_bytes_end_the_connection_and_nothing_else(host: Host) -> N
             await asyncio.wait_for(reader.read(), PATIENCE)
             await theirs.lost()
     await closed(await dial(host))
+
+
+async def test_an_error_of_a_dial_tells_no_secret_of_the_url() -> None:
+    """A token of RMB is the query; the library quotes the whole URL that it cannot read."""
+    for url in (
+        "ws:///host/?eyJ0b2tlbg",
+        "http://me:secret@relay.example/?eyJ0b2tlbg",
+        "ws://me:secret@127.0.0.1:1/?eyJ",
+    ):
+        with pytest.raises(Unreachable) as caught:
+            await connect(url, (), End, max_message=1)
+        assert "eyJ" not in str(caught.value)
+        assert "secret" not in str(caught.value)
+    assert without_secrets("wss://me:secret@relay.example:1/a@b?c") == "wss://relay.example:1/a@b"

@@ -7,11 +7,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 
-from mmplatform.cli.command import OK, USAGE, Settings
-from mmplatform.cli.main import run
+from mmplatform.cli.command import OK, SECONDS, USAGE, Settings
+from mmplatform.cli.main import mm, run
 from tests.support.cli import INTERRUPTED, Node, end
+from tests.support.command_tree import commands
 
 Here = Callable[..., tuple[int, str, str]]
 
@@ -30,6 +32,26 @@ def test_a_folder_that_is_none_is_wrong_usage(folder: str, capsys: pytest.Captur
     told = capsys.readouterr().err
     assert "name" in told
     assert told.startswith("mm: ")
+
+
+def options() -> list[tuple[str, click.Option]]:
+    return [(path, option) for path, one in commands(mm) for option in one.params if isinstance(option, click.Option)]
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-inf", "0", "-1", "1e9", "1e400", "soon"])
+def test_what_is_no_number_of_seconds_is_wrong_usage(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """``mm rmb call --timeout nan`` was told as a defect of this program, and ``inf`` ended in the event loop."""
+    taking = [(path, option) for path, option in options() if option.type is SECONDS]
+    assert len(taking) >= 8
+    for path, option in taking:
+        assert run([*path.split()[1:], option.opts[-1], seconds]) == USAGE
+        assert f"{seconds!r} is no number of seconds" in capsys.readouterr().err
+
+
+def test_no_option_takes_a_bare_float() -> None:
+    """A number that may have a fraction is one of seconds, and has their bounds."""
+    bare = [path for path, option in options() if isinstance(option.type, click.types.FloatParamType)]
+    assert bare == []
 
 
 @pytest.mark.parametrize("home", [None, ""])

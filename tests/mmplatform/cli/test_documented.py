@@ -1,32 +1,17 @@
 """docs/cli.rst has every command with its arguments and options, and nothing else."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from mmplatform.cli.command import common_options
-from mmplatform.cli.lazy import LazyCommand
 from mmplatform.cli.main import mm
 from mmplatform.cli.remembered import ALL
+from tests.support.command_tree import commands
 
 PAGE = (Path(__file__).parents[3] / "docs" / "cli.rst").read_text("utf-8")
 COMMON = {name for option in common_options() for name in option.opts}
-
-
-def commands(group: click.Group, path: str = "mm") -> Iterator[tuple[str, click.Command]]:
-    """Every command that is listed, by the words that call it."""
-    context = click.Context(group, info_name=path)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        assert command is not None
-        command = command.load() if isinstance(command, LazyCommand) else command
-        if command.hidden:
-            continue
-        yield f"{path} {name}", command
-        if isinstance(command, click.Group):
-            yield from commands(command, f"{path} {name}")
 
 
 def called(path: str, command: click.Command) -> str:

@@ -12,7 +12,8 @@ from tests.support.cli import Node
 
 OURS = ("mmplatform", "mm_transports", "mm_services", "mm_relay")
 LIBRARIES = {
-    "aiortc", "cryptography", "nacl", "prometheus_client", "redis", "rich", "segno", "uvloop", "websockets", "zeroconf",
+    "aiortc", "cryptography", "nacl", "prometheus_client", "redis", "rich", "segno", "textual", "uvloop",
+    "websockets", "zeroconf",
 }  # fmt: skip
 FOR_NODES = {"mmplatform.platform", "mmplatform.parts", "mmplatform.cli.node.host", *LIBRARIES}
 FOR_COMMANDS = {"asyncio", "msgspec", "sqlite3", "mmplatform.cli.node.access", "mmplatform.message", *FOR_NODES}
@@ -62,11 +63,15 @@ def test_help_imports_the_commands_of_plugins_alone(tmp_path: Path) -> None:
     modules = imported(tmp_path, "--help")
     assert modules & FOR_COMMANDS == set()
     assert [module for module in ours(modules) if ".commands" in module] == [
-        "mm_relay.commands", "mm_services.kademlia.commands", "mm_services.rmb.commands",
+        "mm_relay.commands", "mm_services.kademlia.commands", "mm_services.messenger.chat.commands",
+        "mm_services.messenger.commands",
+        "mm_services.rmb.commands", "mm_services.rmb.commands.calls", "mm_services.rmb.commands.gateway",
+        "mm_services.rmb.commands.options", "mm_services.rmb.commands.tester",
+        "mm_services.rmb.commands.twins",
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("command", [*mm.commands, "dht", "relay", "rmb"])
+@pytest.mark.parametrize("command", [*mm.commands, "chat", "dht", "relay", "rmb"])
 def test_the_help_of_a_command_imports_no_node(tmp_path: Path, command: str) -> None:
     modules = imported(tmp_path, command, "--help")
     assert modules & FOR_NODES == set()

@@ -20,7 +20,15 @@ from tests.support.cli import INTERRUPTED, Node, end
 from tests.support.waiting import wait_until
 
 Here = Callable[..., tuple[int, str, str]]
-COMMANDS = [*(name for name in mm.commands if not mm.commands[name].hidden), "dht", "relay", "rmb"]
+COMMANDS = [
+    *(name for name in mm.commands if not mm.commands[name].hidden),
+    "chat",
+    "dht",
+    "messenger",
+    "relay",
+    "rmb",
+    "rmb-peer",
+]
 
 
 def test_version_and_help(here: Here) -> None:
@@ -30,7 +38,7 @@ def test_version_and_help(here: Here) -> None:
     assert [line.split()[0] for line in out.partition("Commands:")[2].split("\n") if line.strip()] == [
         "id", "add", "peers", "accept", "rename", "move", "remove", "block", "unblock", "list", "run", "status", "send",
         "on", "request", "ping", "inbox", "outbox", "delivery", "doctor", "backup", "restore", "demo", "completion",
-        "dht", "relay", "rmb",
+        "chat", "dht", "messenger", "relay", "rmb", "rmb-peer",
     ]  # fmt: skip
 
 

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.slow, needs_tmux]
 
 NARROW, WIDE = 40, 120
 WIDTHS = pytest.mark.parametrize("columns", [NARROW, WIDE])
-COMMANDS = [*(name for name in mm.commands if not mm.commands[name].hidden), "dht", "relay", "rmb"]
+COMMANDS = [*(name for name in mm.commands if not mm.commands[name].hidden), "chat", "dht", "relay", "rmb"]
 COLOUR = "\x1b["
 EXIT_CODES = {
     "mm id": 0, "mm peers": 0, "mm status": 0, "mm inbox": 0, "mm outbox": 0, "mm doctor": 0, "mm delivery x": 1,

@@ -19,7 +19,7 @@ from mmplatform.session import envelope as module
 from mmplatform.session.envelope import MAIL_LIFE, MAX_CONTENT, MAX_ENVELOPE, SHORTEST, SMALLEST, padded, seal
 from mmplatform.session.packets import MAX_RECORD
 from tests.support.sessions import ALICE, BOB, EVE, NOW, RECORDS, ROOT, draws, record_of, refused
-from tests.support.vectors import VECTORS, cases
+from tests.support.vectors import VECTORS, cases, unfolded
 
 MAIL_SECRET = bytes(range(32))
 MAIL_KEY = crypto_scalarmult_base(MAIL_SECRET)
@@ -308,11 +308,3 @@ def opened_as(case: dict[str, Any]) -> module.Opened:
     secrets = [bytes.fromhex(secret) for secret in case["mailSecrets"]]
     assert raw_key(recipient.sign_id) == recipient.sign_key
     return module.open_envelope(unfolded(case["envelope"]), recipient, secrets, case["now"])
-
-
-def unfolded(text: str | dict[str, Any]) -> bytes:
-    """Hex, or a piece of hex so many times."""
-    if isinstance(text, str):
-        return bytes.fromhex(text)
-    start, piece = (bytes.fromhex(text[name]) for name in ("start", "repeat"))
-    return start + piece * int(text["times"])

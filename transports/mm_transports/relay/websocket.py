@@ -8,7 +8,7 @@ import asyncio
 import functools
 import socket
 import ssl as tls
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
 from typing import Any, Final, Protocol, cast
 
@@ -55,16 +55,26 @@ OwnerOf = Callable[["WebSocket"], WebSocketOwner]
 
 
 class WebSocket(asyncio.Protocol):
-    """One connection; its owner is made when it is open, and may send at once."""
+    """One connection; its owner is made when it is open, and may send at once.
 
-    remote = ""  # where the other end is, for people and logs
-    ip = ""
-    newcomer = False
-    """Whether the other end has yet to prove who it is; the server's end is handled behind all who have."""
-    counted: Callable[[int], None]
-    """Called with the size of each frame that is no whole message; an owner that limits rates sets it."""
+    Attributes:
+        remote: Where the other end is, for people and logs.
+        ip: Its address.
+        newcomer: Whether it has yet to prove who it is; the server's end is handled behind all who have.
+        counted: Called with the size of each frame that is no whole message; an owner that limits rates sets it.
+        ponged: Called with the data of each pong; an owner that calls :meth:`ping` sets it.
+
+    """
+
+    __slots__ = (
+        "__weakref__", "_corked", "_ending", "_heard", "_hears", "_loop", "_opcode", "_owner", "_partial",
+        "_ping_every", "_pongs", "_protocol", "_reading_paused", "_send", "_silences", "_timer", "_transport", "_why",
+        "_writing_paused", "counted", "ip", "newcomer", "ponged", "remote",
+    )  # fmt: skip
 
     def __init__(self, protocol: ServerProtocol | ClientProtocol, ping_every: float) -> None:
+        self.remote = self.ip = ""
+        self.newcomer = False
         self._protocol = protocol
         self._opcode, self._send = Opcode.BINARY, protocol.send_binary  # of messages in both directions
         self._ping_every = ping_every
@@ -75,7 +85,9 @@ class WebSocket(asyncio.Protocol):
         self._heard = 0.0
         self._silences = self._pongs = 0
         self._partial = bytearray()
-        self.counted = _nobody
+        self.counted: Callable[[int], None] = _nobody
+        self.ponged: Callable[[bytes], None] = _nobody
+        self._hears = False  # while it ends
         self._corked = self._ending = self._reading_paused = self._writing_paused = False
         self._why = ""
 
@@ -95,8 +107,28 @@ class WebSocket(asyncio.Protocol):
             self._send(message)
             self._flush()
 
-    def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
-        """Send what is queued, then close, by force after CLOSE_TIMEOUT seconds. Receives nothing any more."""
+    def send_all(self, messages: Iterable[bytes]) -> None:
+        """Queue messages, which leave in one piece; never blocks."""
+        corked, self._corked = self._corked, True
+        try:
+            for message in messages:
+                self.send(message)
+        finally:
+            self._corked = corked
+        self._flush()
+
+    def ping(self, data: bytes) -> None:
+        """Ask the other end to say that it has taken all that was sent before: ``ponged`` is called with ``data``."""
+        if self._protocol.state is State.OPEN and not self._ending:
+            self._protocol.send_ping(data)
+            self._flush()
+
+    def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "", *, hears: bool = False) -> None:
+        """Send what is queued, then close, by force after CLOSE_TIMEOUT seconds.
+
+        Receives nothing any more, unless it ``hears`` what the other end says before it closes as well.
+        """
+        self._hears = hears
         if self._ending or self._transport is None:
             return
         self._why = self._why or f"closed here: {reason or code}"
@@ -163,7 +195,7 @@ class WebSocket(asyncio.Protocol):
             self._timer.cancel()
         self._protocol.receive_eof()
         # The connection and its owner refer to each other, and stay until the collector comes: not what they hold.
-        self._partial, self.counted = bytearray(), _nobody
+        self._partial, self.counted, self.ponged = bytearray(), _nobody, _nobody
         owner, self._owner = self._owner, None
         if owner is not None:
             owner.connection_lost(self._reason(exc))
@@ -203,7 +235,7 @@ class WebSocket(asyncio.Protocol):
         self._owner = owner_of(self)
 
     def _frame(self, frame: Frame) -> None:
-        if self._ending or self._owner is None:
+        if (self._ending and not self._hears) or self._owner is None:
             return
         if frame.opcode is self._opcode and frame.fin:
             self._owner.message_received(bytes(frame.data))
@@ -221,6 +253,8 @@ class WebSocket(asyncio.Protocol):
 
     def _control(self, frame: Frame) -> None:
         self.counted(len(frame.data))
+        if frame.opcode is Opcode.PONG:
+            self.ponged(bytes(frame.data))
         if frame.opcode is Opcode.PING and self._writing_paused:
             self._pongs += 1
             if self._pongs > UNREAD_PONGS:
@@ -296,12 +330,15 @@ class WebSocket(asyncio.Protocol):
 class _Dialled(WebSocket):
     """The client's end."""
 
+    __slots__ = ("_agrees", "_owner_of", "_text", "_url", "opened")
+
     def __init__(
-        self, url: str, subprotocols: Sequence[str], owner_of: OwnerOf, max_message: int, ping_every: float
+        self, url: str, subprotocols: Sequence[str], owner_of: OwnerOf, max_message: int, ping_every: float, text: bool
     ) -> None:
         wanted = [Subprotocol(name) for name in subprotocols]
-        super().__init__(ClientProtocol(parse_uri(url), subprotocols=wanted, max_size=max_message), ping_every)
-        self._url, self._owner_of = url, owner_of
+        super().__init__(ClientProtocol(parse_uri(url), subprotocols=wanted or None, max_size=max_message), ping_every)
+        self._url = without_secrets(url)
+        self._owner_of, self._text, self._agrees = owner_of, text, bool(wanted)
         self.opened: asyncio.Future[None] = self._loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -322,10 +359,10 @@ class _Dialled(WebSocket):
             self._fail(f"HTTP {event.status_code} {said if said.isprintable() else ''}".strip())
         elif self._protocol.state is not State.OPEN:
             self._fail(str(self._protocol.handshake_exc))
-        elif not self.subprotocol:
+        elif self._agrees and not self.subprotocol:
             self._fail("no relay: it agrees to no version of what relays speak")
         else:
-            self._begin(self._owner_of)
+            self._begin(self._owner_of, text=self._text)
             if not self.opened.done():
                 self.opened.set_result(None)
 
@@ -348,12 +385,13 @@ async def connect(
     ping_every: float = PING_EVERY,
     reach: Reach = ANYWHERE,
     proxy: Proxy | None = None,
+    text: bool = False,
 ) -> WebSocket:
-    """Connect to ``ws://`` or ``wss://host[:port]/path``, for binary messages.
+    """Connect to ``ws://`` or ``wss://host[:port]/path``, also with a query.
 
     Args:
         url: Where the other end listens.
-        subprotocols: What we speak, the preferred one first; the other end has to agree to one.
+        subprotocols: What we speak, the preferred one first; the other end has to agree to one, if there are any.
         owner_of: Makes the owner when the connection is open.
         max_message: Bytes of the longest message the other end may send.
         ssl: For wss: whom to trust; None for what the system trusts.
@@ -361,6 +399,7 @@ async def connect(
         ping_every: Seconds of silence after which the other end is asked whether it is there.
         reach: Where who has named the URL may make us go.
         proxy: What leads there; None for the way straight on.
+        text: Messages are text, as UTF-8; binary otherwise.
 
     Raises:
         Unreachable: There is no connection; says why.
@@ -369,21 +408,21 @@ async def connect(
     try:
         where = parse_uri(url)
     except InvalidURI as error:
-        raise Unreachable(str(error)) from None
+        raise Unreachable(f"{without_secrets(url)}: {error.msg}") from None
     context = (ssl or _trusting_the_system()) if where.secure else None
     made: _Dialled | None = None
     try:
         async with asyncio.timeout(timeout):
             made = await tunnel.connect(
-                lambda: _Dialled(url, subprotocols, owner_of, max_message, ping_every), where.host, where.port, context,
-                reach, proxy,
+                lambda: _Dialled(url, subprotocols, owner_of, max_message, ping_every, text), where.host, where.port,
+                context, reach, proxy,
             )  # fmt: skip
             await made.opened
     except (OSError, TimeoutError) as error:
         if made is not None:
             made.abort("no answer")
         silent = f"no answer through the proxy {proxy.text}" if proxy is not None else "no answer"
-        raise Unreachable(f"{url}: {str(error) or silent}") from None
+        raise Unreachable(f"{without_secrets(url)}: {str(error) or silent}") from None
     except asyncio.CancelledError:
         if made is not None:
             made.abort("cancelled")
@@ -391,8 +430,15 @@ async def connect(
     return made
 
 
-def _nobody(size: int) -> None:
-    """Do nothing: nobody limits the rate of this end."""
+def without_secrets(url: str) -> str:
+    """Return ``url`` for people and logs: without its query, which may be a token, and without a password."""
+    scheme, colon, rest = url.partition("?")[0].partition("://")
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}{colon}{authority.rpartition('@')[2]}{slash}{path}"
+
+
+def _nobody(told: object) -> None:
+    """Do nothing: nobody limits the rate of this end, nobody waits for pongs."""
 
 
 @functools.cache

@@ -86,3 +86,15 @@ def test_the_specification_has_the_bounds() -> None:
     spec = (VECTORS.parent / "rmb.rst").read_text()
     assert f"{MAX_LIFETIME} s" in spec
     assert str(MAX_TOKEN) in spec
+
+
+@pytest.mark.parametrize(("audience", "acknowledges"), [("", False), ("relay.example:8443", True)])
+def test_a_token_names_its_relay_and_says_who_acknowledges(audience: str, acknowledges: bool) -> None:
+    token = parse_token(make_token(ALICE, 10, None, NOW, audience=audience, acknowledges=acknowledges))
+    assert (token.audience, token.acknowledges) == (audience, acknowledges)
+
+
+@pytest.mark.parametrize("audience", ["a" * 256, "caf\u00e9"])
+def test_an_audience_that_no_relay_has_is_refused(audience: str) -> None:
+    with pytest.raises(ProtocolError, match="aud"):
+        parse_token(make_token(ALICE, 10, None, NOW, audience=audience))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mm_transports.rmb.protocol.keys import TwinKeys
-from mm_transports.rmb.protocol.twin import Twin
+from mm_transports.rmb.protocol.twin import TwinInfo
 from mm_transports.rmb.protocol.twin_record import LONGEST, MAX_TWIN_RECORD, TwinRecord
 from mmplatform.codec import decode, encode
 from mmplatform.errors import InvalidRecord
@@ -25,7 +25,7 @@ def test_as_specified(case: dict[str, Any]) -> None:
     data = bytes.fromhex(case["record"])
     record = TwinRecord.decode(data, NOW)
     assert record == TwinRecord(
-        Twin(case["twin"], bytes.fromhex(case["account"]), bytes.fromhex(case["pk"]), tuple(case["relays"])),
+        TwinInfo(case["twin"], bytes.fromhex(case["account"]), bytes.fromhex(case["pk"]), tuple(case["relays"])),
         case["seq"],
         case["expires"],
         data,
@@ -48,7 +48,7 @@ def test_invalid_records_are_refused_with_their_reason(case: dict[str, Any]) -> 
 def test_both_kinds_of_key_sign(keys: TwinKeys) -> None:
     made = TwinRecord.create(keys, 2**32 - 1, ("a", "b"), 2**53 - 1, NOW + LONGEST)
     assert TwinRecord.decode(made.data, NOW) == made
-    assert made.twin == Twin(2**32 - 1, keys.account, keys.pk, ("a", "b"))
+    assert made.twin == TwinInfo(2**32 - 1, keys.account, keys.pk, ("a", "b"))
 
 
 def test_the_longest_one_fits() -> None:

@@ -53,7 +53,7 @@ def test_a_number_is_not_replaced_unasked(file: Path) -> None:
 
 def test_fields_that_are_gone_are_taken_out(file: Path) -> None:
     put_twin(file, ONE)
-    bare = toml_edit.Twin(1, ONE.account)
+    bare = toml_edit.TwinInfo(1, ONE.account)
     put_twin(file, bare, replace=True)
     assert read_twins(file.read_bytes()) == {1: bare}
 

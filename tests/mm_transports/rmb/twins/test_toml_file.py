@@ -1,15 +1,14 @@
 """Files of twins: what is read, and each thing that is refused, with words that help."""
 
-import os
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mm_transports.rmb.twins.toml_file import MAX_FILE, MAX_TWINS, content, hex_bytes, read_twins, reason
+from mm_transports.rmb.twins.toml_file import MAX_TWINS, hex_bytes, read_twins
 from mmplatform.errors import LocalError
+from mmplatform.storage.watched_file import MAX_FILE
 from tests.support.twins import twin_of
 
 ONE, OTHER = twin_of(30), twin_of(31, "a", "b")
@@ -87,15 +86,3 @@ def test_hexadecimal_digits() -> None:
     for wrong in ("0", "0X00", "0x0x", " 00", "00\n", "\uff10\uff10", None, 0, b"00"):
         with pytest.raises(ValueError, match="hexadecimal"):
             hex_bytes(wrong)
-
-
-def test_no_pipe_is_waited_for_and_reasons_help(tmp_path: Path) -> None:
-    pipe, missing = tmp_path / "pipe", tmp_path / "missing"
-    os.mkfifo(pipe)
-    with pytest.raises(LocalError, match="no file") as caught:
-        content(pipe)
-    assert reason(caught.value) == "it is no file"
-    with pytest.raises(FileNotFoundError) as gone:
-        content(missing)
-    assert "mm rmb twin add" in reason(gone.value)
-    assert reason(PermissionError(13, "Permission denied")) == "it cannot be read (Permission denied)"

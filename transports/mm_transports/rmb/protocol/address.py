@@ -7,6 +7,7 @@ from mmplatform.errors import ProtocolError
 
 MAX_TWIN: Final = 2**32 - 1
 MAX_SESSION: Final = 255  # bytes of UTF-8
+NPM_PLAIN: Final = "ws:/"  # how the npm client calls a relay without TLS
 _LONGEST_NUMBER: Final = len(str(MAX_TWIN))
 
 
@@ -41,3 +42,10 @@ def is_session(text: str) -> bool:
         return len(text.encode()) <= MAX_SESSION
     except UnicodeEncodeError:
         return False
+
+
+def url_of(name: str) -> str:
+    """Return the URL of the relay that clients call ``name``."""
+    if "://" in name:
+        return name
+    return f"ws://{name.removeprefix(NPM_PLAIN)}/" if name.startswith(NPM_PLAIN) else f"wss://{name}/"

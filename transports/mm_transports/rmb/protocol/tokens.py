@@ -5,8 +5,10 @@
     ws://relay/?BASE64URL({"alg":"RS512","typ":"JWT"}).BASE64URL(CLAIMS).BASE64URL(SIGNATURE)
 
 Neither ``alg`` nor anything else of the header is looked at: the letter in front of the signature says by which kind of
-key it was made, and the registry by which key. A token names no relay, so whoever is told one can use it at another
-relay of the twin until it ends. That is why a long-lived one is refused.
+key it was made, and the registry by which key. A genuine token names no relay, so whoever is told one can use it at
+another relay of the twin until it ends; that is why a long-lived one is refused. Two claims are ours, and nobody else
+minds them: ``aud`` names the one relay that the token is for, and ``mm`` of 1 says that the client acknowledges by
+itself what it has dealt with (docs/protocol/rmb.rst).
 """
 
 import base64
@@ -16,7 +18,7 @@ import re
 from typing import Any, Final
 
 from mm_transports.rmb.protocol.address import MAX_SESSION, MAX_TWIN, is_session
-from mm_transports.rmb.protocol.envelope import SIGNATURE_SIZE
+from mm_transports.rmb.protocol.envelope import MAX_RELAY, SIGNATURE_SIZE
 from mm_transports.rmb.protocol.keys import TwinKeys, verify
 from mm_transports.rmb.protocol.stamps import CLOCK_SKEW
 from mmplatform.codec import Struct
@@ -25,6 +27,8 @@ from mmplatform.errors import InvalidName, ProtocolError
 LIFETIME: Final = 60  # seconds that a token of ours is good
 MAX_LIFETIME: Final = 3600  # seconds between both times of a token that is taken
 MAX_TOKEN: Final = 4096  # characters
+
+ACKNOWLEDGES: Final = 1  # the value of the claim "mm"
 
 _HEADER: Final = {"alg": "RS512", "typ": "JWT"}
 _PART: Final = re.compile(r"[A-Za-z0-9_-]+")
@@ -40,13 +44,32 @@ class RelayToken(Struct, frozen=True, gc=False):
     expires: int
     signed: bytes
     signature: bytes
+    audience: str = ""
+    acknowledges: bool = False
 
 
-def make_token(keys: TwinKeys, twin: int, session: str | None, now: int, lifetime: int = LIFETIME) -> str:
-    """Make a token for ``twin`` that is good from ``now`` on, for ``lifetime`` seconds. Raises InvalidName."""
+def make_token(
+    keys: TwinKeys,
+    twin: int,
+    session: str | None,
+    now: int,
+    lifetime: int = LIFETIME,
+    *,
+    audience: str = "",
+    acknowledges: bool = False,
+) -> str:
+    """Make a token for ``twin`` that is good from ``now`` on, for ``lifetime`` seconds.
+
+    ``audience``: the name of the one relay of ours that it is for; "" for any. ``acknowledges``: whether its client
+    says by itself what it has dealt with. Raises InvalidName.
+    """
     claims: dict[str, Any] = {"sub": twin, "iat": now, "exp": now + lifetime}
     if session:
         claims["sid"] = session
+    if audience:
+        claims["aud"] = audience
+    if acknowledges:
+        claims["mm"] = ACKNOWLEDGES
     if not is_session(session or ""):
         raise InvalidName(f"a session is UTF-8 of at most {MAX_SESSION} bytes")
     signed = f"{_encoded(_json(_HEADER))}.{_encoded(_json(claims))}"
@@ -71,6 +94,8 @@ def parse_token(text: str) -> RelayToken:
         expires=_integer(claims, "exp", 0, _LAST_TIME),
         signed=f"{parts[0]}.{parts[1]}".encode("ascii"),
         signature=signature,
+        audience=_audience(claims.get("aud")),
+        acknowledges=claims.get("mm") == ACKNOWLEDGES,
     )
 
 
@@ -119,6 +144,14 @@ def _session(value: object) -> str | None:
     if not isinstance(value, str) or not is_session(value):
         raise _bad(f"sid is no text of up to {MAX_SESSION} bytes")
     return value or None
+
+
+def _audience(value: object) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_RELAY or not value.isascii():
+        raise _bad(f"aud is no name of a relay of up to {MAX_RELAY} characters")
+    return value
 
 
 def _json(value: dict[str, Any]) -> bytes:

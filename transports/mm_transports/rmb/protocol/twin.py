@@ -16,7 +16,7 @@ MAX_TWIN_RELAYS: Final = 4  # as many as rmb-peer has
 _RELAY: Final = re.compile(rf"[!-^`-~]{{1,{MAX_RELAY}}}")  # a chain keeps several in one text, with _ between them
 
 
-class Twin(Struct, frozen=True, gc=False):
+class TwinInfo(Struct, frozen=True, gc=False):
     """A twin as a registry has it; :func:`check_twin` says whether it can be one.
 
     ``account``: the public key that its signatures are checked with. ``pk``: the key that payloads are encrypted to,
@@ -29,7 +29,7 @@ class Twin(Struct, frozen=True, gc=False):
     relays: tuple[str, ...] = ()
 
 
-def check_twin(twin: Twin) -> Twin:
+def check_twin(twin: TwinInfo) -> TwinInfo:
     """Return ``twin``. Raises InvalidRecord, which begins with the name of the field, for one that cannot be."""
     if not 0 < twin.number <= MAX_TWIN:
         reject("twin", f"a number is 1 to {MAX_TWIN}, not {twin.number}")

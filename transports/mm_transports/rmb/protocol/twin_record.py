@@ -9,7 +9,7 @@ from typing import Final
 
 from mm_transports.rmb.protocol.envelope import SIGNATURE_SIZE
 from mm_transports.rmb.protocol.keys import TwinKeys, verify
-from mm_transports.rmb.protocol.twin import Twin, check_twin
+from mm_transports.rmb.protocol.twin import TwinInfo, check_twin
 from mmplatform.codec import Decoder, Struct, encode
 from mmplatform.errors import BadSignature, CodecError
 from mmplatform.identity.keys import labelled
@@ -25,7 +25,7 @@ LASTS: Final = 7 * 24 * 3600  # seconds that ours do
 class TwinRecord:
     """Made by :meth:`create` or :meth:`decode`, which check everything. ``data``: its bytes."""
 
-    twin: Twin
+    twin: TwinInfo
     seq: int
     expires: int
     data: bytes
@@ -47,7 +47,7 @@ class TwinRecord:
         Raises InvalidRecord.
 
         """
-        twin = check_twin(Twin(number, keys.account, keys.pk if encrypted else b"", relays))
+        twin = check_twin(TwinInfo(number, keys.account, keys.pk if encrypted else b"", relays))
         signature = keys.sign(labelled(LABEL, *_parts(twin, seq, expires)))
         wire = _TwinWire(twin.number, twin.account, twin.pk, list(relays), seq, expires, signature)
         return cls(twin, seq, expires, encode(wire))
@@ -70,7 +70,7 @@ class TwinRecord:
             reject("malformed", str(error))
         if len(wire.signature) != SIGNATURE_SIZE:
             reject("malformed", f"a signature has {SIGNATURE_SIZE} bytes")
-        twin = check_twin(Twin(wire.twin, wire.account, wire.pk, tuple(wire.relays)))
+        twin = check_twin(TwinInfo(wire.twin, wire.account, wire.pk, tuple(wire.relays)))
         message = labelled(LABEL, *_parts(twin, wire.seq, wire.expires))
         try:
             verify(twin.account, wire.signature, message)
@@ -92,7 +92,7 @@ class _TwinWire(Struct, array_like=True, forbid_unknown_fields=True):
 _decoder = Decoder(_TwinWire, MAX_TWIN_RECORD)
 
 
-def _parts(twin: Twin, seq: int, expires: int) -> list[bytes]:
+def _parts(twin: TwinInfo, seq: int, expires: int) -> list[bytes]:
     """Return what is signed: fixed parts first, whatever follows them are the relays."""
     check_numbers(seq, expires)
     numbers = [number.to_bytes(8) for number in (seq, expires)]

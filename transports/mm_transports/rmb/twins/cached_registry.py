@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from mm_transports.rmb.protocol.twin import Twin
+from mm_transports.rmb.protocol.twin import TwinInfo
 from mm_transports.rmb.twins.registry import Key, TwinRegistry, told
 from mmplatform.errors import InvalidRecord, Unreachable
 
@@ -25,7 +25,7 @@ AT_ONCE: Final = 64  # twins that are asked for side by side
 class _Answer(NamedTuple):
     """``at``: when it came, of a clock that does not go back."""
 
-    twin: Twin | None
+    twin: TwinInfo | None
     at: float
 
 
@@ -39,7 +39,7 @@ class CachedRegistry(TwinRegistry):
         self._inner, self._now, self._cached, self._patience = inner, now, cached, patience
         self._found: OrderedDict[Key, _Answer] = OrderedDict()
         self._missed: OrderedDict[Key, _Answer] = OrderedDict()
-        self._asking: dict[Key, asyncio.Task[Twin | None]] = {}
+        self._asking: dict[Key, asyncio.Task[TwinInfo | None]] = {}
         self._away_until = 0.0
         self._why = ""
 
@@ -53,7 +53,7 @@ class CachedRegistry(TwinRegistry):
         await asyncio.gather(*asking, return_exceptions=True)
         await self._inner.close()
 
-    async def find(self, key: Key) -> Twin | None:
+    async def find(self, key: Key) -> TwinInfo | None:
         answer = self._known(key)
         age = self._now() - answer.at if answer is not None else 0.0
         if answer is not None and age < (FRESH if answer.twin is not None else MISSED):
@@ -61,7 +61,12 @@ class CachedRegistry(TwinRegistry):
         stale = answer.twin if answer is not None and age < STALE else None
         return await self._ask_or(stale, key, self._patience if stale is None else HURRY)
 
-    async def find_newer(self, key: Key) -> Twin | None:
+    def remembered(self, key: Key) -> TwinInfo | None:
+        """Return what need not be asked for again, None when it is not known whether there is such a twin."""
+        answer = self._known(key)
+        return answer.twin if answer is not None and self._now() - answer.at < FRESH else None
+
+    async def find_newer(self, key: Key) -> TwinInfo | None:
         """Return the twin as the registry has it now; it is asked again once in RETRY seconds."""
         answer = self._known(key)
         age = self._now() - answer.at if answer is not None else 0.0
@@ -69,7 +74,7 @@ class CachedRegistry(TwinRegistry):
             return answer.twin
         return await self._ask_or(answer.twin if answer is not None and age < STALE else None, key, self._patience)
 
-    async def _ask_or(self, stale: Twin | None, key: Key, patience: float) -> Twin | None:
+    async def _ask_or(self, stale: TwinInfo | None, key: Key, patience: float) -> TwinInfo | None:
         """Return what the registry says, ``stale`` when it says nothing in time. The answer is kept when it comes."""
         try:
             async with asyncio.timeout(patience):
@@ -89,7 +94,7 @@ class CachedRegistry(TwinRegistry):
             return answer
         return self._missed.get(key)
 
-    async def _ask(self, key: Key) -> Twin | None:
+    async def _ask(self, key: Key) -> TwinInfo | None:
         """Ask the registry; however many wait for one twin, it is asked once."""
         if self._now() < self._away_until:
             raise Unreachable(f"{self.name} could not be asked for {told(key)}: {self._why}")
@@ -104,7 +109,7 @@ class CachedRegistry(TwinRegistry):
             raise Unreachable(f"{self.name} was closed")
         return task.result()
 
-    async def _answer(self, key: Key) -> Twin | None:
+    async def _answer(self, key: Key) -> TwinInfo | None:
         try:
             async with asyncio.timeout(self._patience):
                 twin = await self._inner.find(key)
@@ -113,13 +118,13 @@ class CachedRegistry(TwinRegistry):
         self._keep(key, twin)
         return twin
 
-    def _ended(self, key: Key, done: "asyncio.Task[Twin | None]") -> None:
+    def _ended(self, key: Key, done: "asyncio.Task[TwinInfo | None]") -> None:
         del self._asking[key]
         error = None if done.cancelled() else done.exception()
         if isinstance(error, Unreachable):
             self._away_until, self._why = self._now() + RETRY, str(error)
 
-    def _keep(self, key: Key, twin: Twin | None) -> None:
+    def _keep(self, key: Key, twin: TwinInfo | None) -> None:
         now = self._now()
         if twin is None:
             self._found.pop(key, None)

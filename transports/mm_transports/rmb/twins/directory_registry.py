@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from mm_transports.rmb.protocol.twin import Twin
+from mm_transports.rmb.protocol.twin import TwinInfo
 from mm_transports.rmb.protocol.twin_record import TwinRecord
 from mm_transports.rmb.twins.directory import RecordSource
 from mm_transports.rmb.twins.registry import Key, TwinRegistry, is_of, told
@@ -25,7 +25,7 @@ class DirectoryRegistry(TwinRegistry):
         self._source, self._now, self._most = source, now, seen
         self._seen: OrderedDict[int, TwinRecord] = OrderedDict()
 
-    async def find(self, key: Key) -> Twin | None:
+    async def find(self, key: Key) -> TwinInfo | None:
         record = await self.record(key)
         return record.twin if record is not None else None
 

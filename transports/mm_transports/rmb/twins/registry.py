@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 
-from mm_transports.rmb.protocol.twin import Twin
+from mm_transports.rmb.protocol.twin import TwinInfo
 
 Key = int | bytes  # the number of a twin, or its account
 
@@ -20,18 +20,18 @@ class TwinRegistry(ABC):
         """End; no task stays."""
 
     @abstractmethod
-    async def find(self, key: Key) -> Twin | None:
+    async def find(self, key: Key) -> TwinInfo | None:
         """Return the twin with this number, or with this account, None when there is none.
 
         Raises Unreachable when the registry is away, InvalidRecord when what it says cannot be believed.
         """
 
-    async def find_newer(self, key: Key) -> Twin | None:
+    async def find_newer(self, key: Key) -> TwinInfo | None:
         """As :meth:`find`, for who found that what is remembered does not fit, as a signature by a new key."""
         return await self.find(key)
 
 
-def is_of(twin: Twin, key: Key) -> bool:
+def is_of(twin: TwinInfo, key: Key) -> bool:
     """Whether ``twin`` has this number, or this account."""
     return (twin.number if isinstance(key, int) else twin.account) == key
 

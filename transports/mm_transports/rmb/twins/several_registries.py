@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mm_transports.rmb.protocol.twin import Twin
+from mm_transports.rmb.protocol.twin import TwinInfo
 from mm_transports.rmb.twins.registry import Key, TwinRegistry
 
 
@@ -29,11 +29,11 @@ class SeveralRegistries(TwinRegistry):
         for registry in reversed(self._registries):
             await registry.close()
 
-    async def find(self, key: Key) -> Twin | None:
+    async def find(self, key: Key) -> TwinInfo | None:
         found = await self.where(key)
         return found[0] if found is not None else None
 
-    async def where(self, key: Key) -> tuple[Twin, TwinRegistry] | None:
+    async def where(self, key: Key) -> tuple[TwinInfo, TwinRegistry] | None:
         """Return the twin and who knows it, None when all say that there is none.
 
         Raises what the first raises that cannot say: it may say otherwise than those behind it, and whoever keeps it
@@ -44,7 +44,7 @@ class SeveralRegistries(TwinRegistry):
                 return twin, registry
         return None
 
-    async def find_newer(self, key: Key) -> Twin | None:
+    async def find_newer(self, key: Key) -> TwinInfo | None:
         for registry in self._registries:
             if (twin := await registry.find_newer(key)) is not None:
                 return twin

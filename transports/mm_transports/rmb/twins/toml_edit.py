@@ -10,10 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from mm_transports.rmb.protocol.twin import Twin, check_twin
-from mm_transports.rmb.twins.toml_file import TABLE, content, read_twins, reason
+from mm_transports.rmb.protocol.twin import TwinInfo, check_twin
+from mm_transports.rmb.twins.toml_file import MISSING, TABLE, read_twins
 from mmplatform.errors import LocalError, PluginError
 from mmplatform.storage.replacing import replaced
+from mmplatform.storage.watched_file import content, reason
 
 try:
     import tomlkit
@@ -22,7 +23,7 @@ except ImportError as error:
     raise PluginError(f"a file of twins needs a library ({error}); pip install 'mm-platform[rmb]'") from None
 
 
-def put_twin(path: Path, twin: Twin, *, replace: bool = False) -> None:
+def put_twin(path: Path, twin: TwinInfo, *, replace: bool = False) -> None:
     """Write a twin into the file, which need not be there.
 
     Raises InvalidRecord for a twin that cannot be, LocalError for a file that cannot be read or written, and for a
@@ -49,7 +50,7 @@ def remove_twin(path: Path, number: int) -> bool:
     return True
 
 
-def _save(path: Path, data: bytes, twins: Mapping[int, Twin], number: int) -> None:
+def _save(path: Path, data: bytes, twins: Mapping[int, TwinInfo], number: int) -> None:
     """Write the file so that ``twins`` are in it, of which the one with this number is the change."""
     try:
         changed = _edited(data.decode(), number, twins.get(number))
@@ -76,7 +77,7 @@ def _replace(path: Path, data: bytes) -> None:
                 os.fchown(file.fileno(), about.st_uid, about.st_gid)
 
 
-def _edited(text: str, number: int, twin: Twin | None) -> bytes:
+def _edited(text: str, number: int, twin: TwinInfo | None) -> bytes:
     document = tomlkit.parse(text)
     if TABLE not in document:
         document[TABLE] = tomlkit.table(is_super_table=True)
@@ -92,7 +93,7 @@ def _edited(text: str, number: int, twin: Twin | None) -> bytes:
     return tomlkit.dumps(document).encode()
 
 
-def _fill(table: Any, twin: Twin) -> None:
+def _fill(table: Any, twin: TwinInfo) -> None:
     for name, value in (("account", twin.account.hex()), ("pk", twin.pk.hex()), ("relays", list(twin.relays))):
         if value:
             table[name] = value
@@ -107,10 +108,10 @@ def _content(path: Path) -> bytes:
     except FileNotFoundError:
         return b""
     except (OSError, LocalError) as error:
-        raise LocalError(f"{path}: {reason(error)}") from None
+        raise LocalError(f"{path}: {reason(error, MISSING)}") from None
 
 
-def _twins(path: Path, data: bytes) -> dict[int, Twin]:
+def _twins(path: Path, data: bytes) -> dict[int, TwinInfo]:
     try:
         return read_twins(data)
     except LocalError as error:

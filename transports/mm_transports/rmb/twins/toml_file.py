@@ -11,26 +11,25 @@
 """
 
 import re
-import stat
 import tomllib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from mm_transports.rmb.protocol.address import parse_twin
-from mm_transports.rmb.protocol.twin import Twin, check_twin
+from mm_transports.rmb.protocol.twin import TwinInfo, check_twin
 from mmplatform.errors import InvalidRecord, LocalError, ProtocolError
+from mmplatform.storage.watched_file import MAX_FILE
 from mmplatform.text import escaped, quoted
 
 TABLE: Final = "twin"
-MAX_FILE: Final = 8 * 1024 * 1024  # bytes
+MISSING: Final = "mm rmb twin add makes one"
 MAX_TWINS: Final = 16384
 
 _FIELDS: Final = {"account", "pk", "relays"}
 _HEX: Final = re.compile(r"(?:0x)?((?:[0-9a-fA-F]{2})*)")
 
 
-def read_twins(data: bytes) -> dict[int, Twin]:
+def read_twins(data: bytes) -> dict[int, TwinInfo]:
     """Return the twins in a file, by number. Raises LocalError, which says what is wrong with which."""
     if len(data) > MAX_FILE:
         raise LocalError(f"{len(data)} bytes, at most {MAX_FILE} are read")
@@ -48,22 +47,6 @@ def read_twins(data: bytes) -> dict[int, Twin]:
     return twins
 
 
-def content(path: Path) -> bytes:
-    """Return what is in a file, and a byte too many of one that is too long. Raises OSError, or LocalError for what is
-    no file: a pipe would be waited for."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise LocalError("it is no file")
-    with path.open("rb") as file:
-        return file.read(MAX_FILE + 1)
-
-
-def reason(error: OSError | LocalError) -> str:
-    """Return why a file cannot be used, and what to do."""
-    if isinstance(error, FileNotFoundError):
-        return "there is no such file; mm rmb twin add makes one"
-    return f"it cannot be read ({escaped(error.strerror)})" if isinstance(error, OSError) else str(error)
-
-
 def hex_bytes(text: object) -> bytes:
     """Return what hexadecimal digits, perhaps behind 0x, stand for. Raises ValueError."""
     match = _HEX.fullmatch(text) if isinstance(text, str) else None
@@ -72,7 +55,7 @@ def hex_bytes(text: object) -> bytes:
     return bytes.fromhex(match[1])
 
 
-def _twin(name: str, table: object) -> Twin:
+def _twin(name: str, table: object) -> TwinInfo:
     try:
         address = parse_twin(name)
         if address.session is not None or not isinstance(table, dict):
@@ -80,7 +63,7 @@ def _twin(name: str, table: object) -> Twin:
         if unknown := table.keys() - _FIELDS:
             raise ValueError(f"{quoted(min(unknown))} is no field; there are account, pk and relays")
         account, pk = _keys(table, "account"), _keys(table, "pk")
-        return check_twin(Twin(address.twin, account, pk, tuple(_texts(table.get("relays", [])))))
+        return check_twin(TwinInfo(address.twin, account, pk, tuple(_texts(table.get("relays", [])))))
     except (InvalidRecord, ProtocolError, ValueError) as error:
         raise LocalError(f"[{TABLE}.{escaped(name, 40)}]: {error}") from None
 
@@ -98,7 +81,7 @@ def _texts(value: object) -> list[str]:
     return value
 
 
-def _one_number_each(twins: Mapping[int, Twin]) -> None:
+def _one_number_each(twins: Mapping[int, TwinInfo]) -> None:
     accounts: dict[bytes, int] = {}
     for twin in twins.values():
         if (other := accounts.setdefault(twin.account, twin.number)) != twin.number:

@@ -1,40 +1,30 @@
-"""mm rmb: twins in a file, and in directories of signed records. What needs the extra [rmb] is imported when used."""
+"""mm rmb twin: twins in a file, and in directories of signed records."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from mm_services.rmb.commands.options import (
+    directory_option,
+    file_option,
+    key_type_option,
+    keys_of,
+    source_of,
+    twins_file,
+)
 from mmplatform.cli.command import OK, Failure, Group, Settings, execute, pass_settings
-from mmplatform.cli.completing import peers
 from mmplatform.cli.output import emit, fields, note, say, table
 from mmplatform.errors import InvalidRecord, LocalError
 
 if TYPE_CHECKING:
-    from mm_services.rmb.asked_directory import AskedDirectory
-    from mm_transports.rmb.protocol.keys import KeyType, TwinKeys
-    from mm_transports.rmb.protocol.twin import Twin
+    from mm_transports.rmb.protocol.keys import TwinKeys
+    from mm_transports.rmb.protocol.twin import TwinInfo
     from mm_transports.rmb.twins.registry import Key
-    from mmplatform.cli.node.access import NodeHandle
 
-PATIENCE: Final = 10.0  # seconds for a directory
 MOST_DAYS: Final = 32
-HERE: Final = "local"  # the directory of the node that runs on the data folder
-FILE: Final = "twins.toml"  # in the data folder
-LONGEST_SECRET: Final = 4096  # characters
 LONGEST_NUMBER: Final = 10  # digits
-
-file_option = click.option(
-    "--file", type=click.Path(path_type=Path), metavar="FILE",
-    help=f"The file of twins (TOML).  [default: {FILE} in the data folder]",
-)  # fmt: skip
-directory_option = click.option(
-    "--directory", "directories", multiple=True, metavar="PEER", shell_complete=peers,
-    help=f"The directory at this peer, or {HERE}: that of our own node; may be repeated.",
-)  # fmt: skip
-
 
 NUMBER: Final = click.IntRange(1, 2**32 - 1)
 
@@ -49,17 +39,7 @@ def _hex(context: click.Context, parameter: click.Parameter, text: str | None) -
         raise click.BadParameter("not hexadecimal digits") from None
 
 
-@click.group("rmb", cls=Group)
-def rmb() -> None:
-    """Work with ThreeFold's Reliable Message Bus (RMB), whose security is that of its time.
-
-    \b
-      mm rmb twin add 30 --secret-file secret --relay relay.example
-      mm rmb twin list
-    """
-
-
-@rmb.group("twin", cls=Group)
+@click.group("twin", cls=Group)
 def twin() -> None:
     """Say which twins there are: numbers, each with the public keys of somebody and the names of relays.
 
@@ -78,9 +58,7 @@ def twin() -> None:
     "--secret-file", type=click.Path(path_type=Path, allow_dash=True), metavar="FILE",
     help="In place of both: a phrase of 12 to 24 words, or 0x and the seed; - reads stdin. It is not kept.",
 )  # fmt: skip
-@click.option(
-    "--key-type", type=click.Choice(["sr25519", "ed25519"]), default="sr25519", help="Of the account of that secret.",
-)  # fmt: skip
+@key_type_option
 @click.option("--relay", "relays", multiple=True, metavar="NAME", help="Where it is found; at most four.")
 @click.option("--replace", is_flag=True, help="Put it in the place of the twin that the file has.")
 @click.option("--days", type=click.IntRange(1, MOST_DAYS), default=7, help="How long a directory has it.  [default: 7]")
@@ -101,7 +79,9 @@ def add_twin(
       mm rmb twin add 30 --secret-file secret --key-type ed25519 --relay relay.example
       mm rmb twin add 30 --secret-file secret --relay relay.example --directory bob
     """
-    secret = _secret(keys["secret_file"], keys["key_type"], given=bool(keys["account"] or keys["pk"]))
+    if keys["secret_file"] is not None and (keys["account"] or keys["pk"]):
+        raise click.UsageError("either --secret-file, or --account and --pk")
+    secret = keys_of(keys["secret_file"], keys["key_type"]) if keys["secret_file"] is not None else None
     if directories and secret is None:
         raise click.UsageError("a record for a directory is signed by the account of the twin; give its --secret-file")
     made = _made(number, secret, keys["account"], keys["pk"], relays)
@@ -115,8 +95,8 @@ def add_twin(
 
         if file is None:
             DataFolder(settings.data).make()
-        put_twin(_file(settings, file), made, replace=replace)
-    _tell(settings, made, "added to", *(directories or [str(_file(settings, file))]))
+        put_twin(twins_file(settings, file), made, replace=replace)
+    _tell(settings, made, "added to", *(directories or [str(twins_file(settings, file))]))
     return OK
 
 
@@ -130,7 +110,7 @@ def list_twins(settings: Settings, file: Path | None) -> int:
       mm rmb twin list
       mm rmb twin list --file /etc/mm/twins.toml --json
     """
-    path = _file(settings, file)
+    path = twins_file(settings, file)
     found = [one for _, one in sorted(_read(path, named=file is not None).items())]
     if settings.json:
         for one in found:
@@ -156,7 +136,7 @@ def show_twin(settings: Settings, key: str, file: Path | None, directories: tupl
       mm rmb twin show 30 --directory bob --directory carol
     """
     wanted = _key(key)
-    path = _file(settings, file)
+    path = twins_file(settings, file)
     known = {name: one for one in _read(path, named=file is not None).values() for name in (one.number, one.account)}
     found = (known[wanted], str(path)) if wanted in known else None
     if found is None and directories:
@@ -180,7 +160,7 @@ def remove_twin(settings: Settings, number: int, file: Path | None) -> int:
     """
     from mm_transports.rmb.twins import toml_edit
 
-    path = _file(settings, file)
+    path = twins_file(settings, file)
     if not toml_edit.remove_twin(path, number):
         raise Failure(f"there is no twin {number} in {path}")
     if settings.json:
@@ -190,46 +170,30 @@ def remove_twin(settings: Settings, number: int, file: Path | None) -> int:
     return OK
 
 
-def _file(settings: Settings, file: Path | None) -> Path:
-    return file.expanduser() if file is not None else settings.data / FILE
-
-
-def _read(path: Path, *, named: bool) -> "dict[int, Twin]":
+def _read(path: Path, *, named: bool) -> "dict[int, TwinInfo]":
     """Return the twins in the file; one that nobody named need not be there."""
-    from mm_transports.rmb.twins.toml_file import content, read_twins, reason
+    from mm_transports.rmb.twins.toml_file import MISSING, read_twins
+    from mmplatform.storage.watched_file import content, reason
 
     if not named and not path.exists():
         return {}
     try:
         return read_twins(content(path))
     except (OSError, LocalError) as error:
-        raise LocalError(f"{path}: {reason(error)}") from None
-
-
-def _secret(file: Path | None, key_type: "KeyType", *, given: bool) -> "TwinKeys | None":
-    if file is None:
-        return None
-    if given:
-        raise click.UsageError("either --secret-file, or --account and --pk")
-    from mm_transports.rmb.protocol.keys import TwinKeys
-
-    if str(file) == "-":
-        return TwinKeys.from_secret(sys.stdin.read(LONGEST_SECRET), key_type)
-    with file.expanduser().open(encoding="utf-8", errors="replace") as source:
-        return TwinKeys.from_secret(source.read(LONGEST_SECRET), key_type)
+        raise LocalError(f"{path}: {reason(error, MISSING)}") from None
 
 
 def _made(
     number: int, keys: "TwinKeys | None", account: bytes | None, pk: bytes | None, relays: Sequence[str]
-) -> "Twin":
-    from mm_transports.rmb.protocol.twin import Twin, check_twin
+) -> "TwinInfo":
+    from mm_transports.rmb.protocol.twin import TwinInfo, check_twin
 
     if keys is not None:
         account, pk = keys.account, keys.pk
     if account is None:
         raise click.UsageError("whose twin is it? give its --account, or its --secret-file")
     try:
-        return check_twin(Twin(number, account, pk or b"", tuple(relays)))
+        return check_twin(TwinInfo(number, account, pk or b"", tuple(relays)))
     except InvalidRecord as error:
         raise click.UsageError(str(error)) from None
 
@@ -245,7 +209,9 @@ def _key(text: str) -> "Key":
         raise click.UsageError(f"{text!r} is neither the number of a twin nor an account in hex") from None
 
 
-async def _publish(settings: Settings, keys: "TwinKeys", made: "Twin", days: int, directories: Sequence[str]) -> None:
+async def _publish(
+    settings: Settings, keys: "TwinKeys", made: "TwinInfo", days: int, directories: Sequence[str]
+) -> None:
     import time
 
     from mm_transports.rmb.twins.publishing import TwinPublication
@@ -253,11 +219,11 @@ async def _publish(settings: Settings, keys: "TwinKeys", made: "Twin", days: int
 
     async with node(settings.data) as there:
         for peer in directories:
-            source = _source(there, peer)
+            source = source_of(there, peer)
             await TwinPublication(source, keys, made.number, made.relays, time.time, days * 24 * 3600).publish()
 
 
-async def _ask(settings: Settings, key: "Key", directories: Sequence[str]) -> "tuple[Twin, str] | None":
+async def _ask(settings: Settings, key: "Key", directories: Sequence[str]) -> "tuple[TwinInfo, str] | None":
     import time
 
     from mm_transports.rmb.twins.directory_registry import DirectoryRegistry
@@ -265,23 +231,14 @@ async def _ask(settings: Settings, key: "Key", directories: Sequence[str]) -> "t
     from mmplatform.cli.node.access import node
 
     async with node(settings.data) as there:
-        asked = [DirectoryRegistry(f"the directory of {peer}", _source(there, peer), time.time) for peer in directories]
+        asked = [
+            DirectoryRegistry(f"the directory of {peer}", source_of(there, peer), time.time) for peer in directories
+        ]
         found = await SeveralRegistries(asked).where(key)
         return (found[0], found[1].name) if found is not None else None
 
 
-def _source(there: "NodeHandle", peer: str) -> "AskedDirectory":
-    from mm_services.rmb.asked_directory import AskedDirectory
-
-    asked = None if peer == HERE else peer
-
-    async def ask(topic: str, payload: Any) -> Any:
-        return await there.call("request", peer=asked, topic=topic, payload=payload, timeout=PATIENCE)
-
-    return AskedDirectory("this node" if asked is None else peer, ask)
-
-
-def _tell(settings: Settings, one: "Twin", how: str, *places: str) -> None:
+def _tell(settings: Settings, one: "TwinInfo", how: str, *places: str) -> None:
     if settings.json:
         emit({**_facts(one), **({"foundBy": places[0]} if how == "found in" else {"addedTo": places})})
         return
@@ -296,5 +253,5 @@ def _tell(settings: Settings, one: "Twin", how: str, *places: str) -> None:
     )
 
 
-def _facts(one: "Twin") -> dict[str, Any]:
+def _facts(one: "TwinInfo") -> dict[str, Any]:
     return {"twin": one.number, "account": one.account.hex(), "pk": one.pk.hex(), "relays": list(one.relays)}

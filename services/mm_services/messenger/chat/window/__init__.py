@@ -1,0 +1,1 @@
+"""The chat in a window on the terminal, made by textual."""

@@ -1,0 +1,5 @@
+"""Relays with a door for RMB."""
+
+from tests.support.rmb_world import rmb
+
+__all__ = ["rmb"]
