@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from mmplatform.plugins.server import Server
 
 LOOK_AGAIN: Final = 60.0  # seconds between two lines about what has happened
+SWITCHING: Final = (
+    0.0001  # seconds until a busy loop lets the thread of the store go on, which is to be let twice a row
+)
 
 # (name, metavar, help) of each flag; the file has the same names.
 _GENERAL: Final = (
@@ -153,6 +157,7 @@ async def _run(settings: Settings, server: "Server", demo: bool) -> None:
 
     from mmplatform.program import freeze_loaded
 
+    sys.setswitchinterval(SWITCHING)
     facts = await server.start()
     freeze_loaded()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload)

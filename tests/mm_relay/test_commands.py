@@ -8,12 +8,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, cast
 
 import pytest
 
 from benchmarks import tls
-from mmplatform.errors import PluginError
+from mm_relay.commands import _run
+from mmplatform.errors import LocalError, PluginError
 from mmplatform.plugins import loading
 from tests.support.cli import INTERRUPTED, MM, PATIENCE, end
 
@@ -72,6 +73,21 @@ def test_for_people(start: Callable[..., Process], tmp_path: Path) -> None:
     out, err = relay.rest()
     assert out == "stopped\n"
     assert "come back" in err
+
+
+async def test_the_thread_of_the_store_does_not_wait_for_a_busy_loop() -> None:
+    """Each step of the store waited 5 ms for a loop that was flooded, and honest mail for a second."""
+
+    class Server:
+        async def start(self) -> NoReturn:
+            raise LocalError(f"{sys.getswitchinterval():g}")
+
+    usual = sys.getswitchinterval()
+    try:
+        with pytest.raises(LocalError, match=r"^0\.0001$"):
+            await _run(cast(Any, None), cast(Any, Server()), False)
+    finally:
+        sys.setswitchinterval(usual)
 
 
 def test_the_demo_leaves_nothing_behind(start: Callable[..., Process], tmp_path: Path, monkeypatch: Any) -> None:

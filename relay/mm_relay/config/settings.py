@@ -51,7 +51,7 @@ class Config:
     max_unproven: int = 256
     rate_bytes: int = 64 * MIB
     rate_items: int = 20_000
-    rate_address_bytes: int = 128 * MIB
+    rate_address_bytes: int = 64 * MIB
     rate_address_items: int = 40_000
     max_frame: int = MAX_FRAME
     max_mail: int = MAX_MAIL

@@ -20,7 +20,7 @@ from mm_relay.doors.failures import log_failure
 from mm_relay.doors.rate_limit import ConnectionRates
 from mm_relay.doors.turns import LoopTurns
 from mm_relay.doors.upgrade import UpgradeRequest
-from mm_relay.doors.weights import DEPOSIT_ITEMS, WEIGHED, Weights, size_of
+from mm_relay.doors.weights import WEIGHED, Weights, size_of
 from mm_relay.metrics import Metrics
 from mm_relay.ports import InnerDeposit, RelaySession
 from mm_transports.relay.protocol.items import (
@@ -46,6 +46,7 @@ from mmplatform.errors import ProtocolError
 from mmplatform.identity.keys import Identity
 
 AT_ONCE: Final = 32  # items of a message that are handled before the others are asked for their turn
+FRAME_ITEMS: Final = 4  # items that a frame counts as which is no whole message: it is computed like one, says nothing
 SIGN_IN_ITEMS: Final = 25  # items that a connection and its sign-in count as: signatures are the dearest thing here
 DENIED_RETRY: Final = 3600.0  # seconds that a denied client should stay away
 INTERNAL_ERROR: Final = 1011  # the code of a close, RFC 6455 section 7.4.1
@@ -122,7 +123,6 @@ class Door(ABC):
         subprotocol: What a client offers that wants this door; "" when the path decides.
         text: Messages are text frames, as UTF-8; binary ones otherwise. A frame of the other kind ends the connection.
         max_message: Bytes of the longest message a client may send.
-        deposit_items: Items that a deposit counts as, beyond one, for the rates.
         id: A number that no other connection of this process has; the log says ``connection 12``. Whether items are
             logged is looked up when the connection opens, not for each message.
         ended_by: Why the connection ended, once it has.
@@ -132,7 +132,6 @@ class Door(ABC):
     subprotocol: ClassVar[str] = ""
     text: ClassVar[bool] = False
     max_message: ClassVar[int] = 1024 * 1024
-    deposit_items: ClassVar[int] = DEPOSIT_ITEMS
 
     key = b""
     role = PEER
@@ -165,7 +164,7 @@ class Door(ABC):
         self._size = 0  # bytes of the waiting items, roughly
         self._writing_paused = self._was_full = self._scheduled = self._ended = False
         self._rest: Iterator[Item] = iter(_NOTHING)  # of a message; the connection is not read before they are handled
-        self._weights = Weights(self.deposit_items)
+        self._weights = Weights()
         self._more = 0  # items that those of a message count as beyond one each
         self.meter = host.rates.meter(self.ip, self._loop.time())
         socket.counted, socket.newcomer = self._count_frame, True
@@ -363,7 +362,7 @@ class Door(ABC):
     def _count_frame(self, size: int) -> None:
         """Charge a frame that is no whole message: a fragment, a ping, a pong."""
         if not self._ended:
-            self._spend(1, size)
+            self._spend(FRAME_ITEMS, size)
 
     def _spend(self, items: int, size: int) -> None:
         wait = self.meter.spend(items, size, self._loop.time())

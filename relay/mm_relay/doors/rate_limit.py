@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 from mm_relay.doors.limits import network
 from mmplatform.token_bucket import TokenBucket
 
-ADDRESS_BURST: Final = 1.0  # the same of an address: a stranger has any number of connections, and this once each time
+ADDRESS_BURST: Final = 0.1  # of an address: all that a stranger may say at once, and others wait for meanwhile
 SHARE: Final = 256  # items a second that a connection always has of its address, however many share that
 SHARE_BYTES: Final = 256 * 1024
 

@@ -11,9 +11,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-TURN: Final = 0.002  # seconds of one turn of the loop for what comes; what comes later waits for the next turn
-NEWCOMERS: Final = 0.001  # seconds of it for requests and sign-ins, which are dear and which anybody can begin
-RESTS: Final = 0.001  # seconds of it for what is left of earlier turns, so that who says little need not wait behind it
+TURN: Final = 0.001  # seconds of one turn of the loop for what comes; what comes later waits for the next turn
+NEWCOMERS: Final = 0.0005  # seconds of it for requests and sign-ins, which are dear and which anybody can begin
+RESTS: Final = (
+    0.0005  # seconds of it for what is left of earlier turns, so that who says little need not wait behind it
+)
 
 
 class LoopTurns:

@@ -7,6 +7,7 @@ from mm_transports.relay.protocol.items import Data, Deposit, Forwarded, Item, M
 SMALL: Final = 256  # bytes that an item without content counts as; with the longest reason it has 1.2 KiB
 WEIGHED: Final = frozenset({Open, Deposit, Taken})  # all others count as one
 DEPOSIT_ITEMS: Final = 19  # items that a deposit counts as, beyond one: it is a row on disk
+MAIL_BYTES: Final = 256  # bytes of an envelope that count as one item more: they are written, read, and sent
 RELAY_ITEMS: Final = 1000  # items that the first Open or Deposit by way of another relay counts as: that one is dialled
 RELAYS_NAMED: Final = 64  # other relays of one connection that are remembered as named before
 
@@ -14,11 +15,10 @@ RELAYS_NAMED: Final = 64  # other relays of one connection that are remembered a
 class Weights:
     """The weights of what one connection says."""
 
-    __slots__ = ("_deposit", "_relays")
+    __slots__ = ("_relays",)
 
-    def __init__(self, deposit: int = DEPOSIT_ITEMS) -> None:
-        self._deposit = deposit
-        self._relays: dict[str, None] = {}  # addresses of other relays that the client has named
+    def __init__(self) -> None:
+        self._relays: dict[str, None] = {}  # other relays that the client has named
 
     def of(self, item: Item) -> int:
         """Return how many items ``item`` counts as, beyond one."""
@@ -26,16 +26,17 @@ class Weights:
             return len(item.numbers)
         if not isinstance(item, Open | Deposit):
             return 0
-        own = self._deposit if isinstance(item, Deposit) else 0
-        return own + RELAY_ITEMS if item.via and self._is_new(item.via) else own
+        own = DEPOSIT_ITEMS + len(item.envelope) // MAIL_BYTES if isinstance(item, Deposit) else 0
+        return own + self.of_relay(item.via) if item.via else own
 
-    def _is_new(self, via: str) -> bool:
-        if via in self._relays:
-            return False
+    def of_relay(self, name: str) -> int:
+        """Return how many items it counts as that ``name`` is another relay for which something is."""
+        if name in self._relays:
+            return 0
         if len(self._relays) >= RELAYS_NAMED:
             self._relays.clear()
-        self._relays[via] = None
-        return True
+        self._relays[name] = None
+        return RELAY_ITEMS
 
 
 def size_of(item: Item) -> int:

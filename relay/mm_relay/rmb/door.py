@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 OWN: Final = 0  # the number of what the relay says itself
 NORMAL: Final = 1000  # codes of a close, RFC 6455 section 7.4.1
 GOING_AWAY: Final = 1001
+READ_ITEMS: Final = 4  # items that an envelope counts as, beyond one, for being read: it has two dozen fields
+ANSWER_ITEMS: Final = 5  # items that an answer of the relay itself counts as, as it is made for its reader alone
+PLACE_BYTES: Final = 32  # bytes of what a client says it has taken that count as one item more
+MOST_OWED: Final = 1.0  # seconds for which a client whose session has ended would have to wait: it is not heard on
 MOST_UNREAD: Final = 64 * 1024  # bytes of the relay's own answers that wait for a client, above which it is not read
 NO_PONG: Final = "it answers no pings"
 
@@ -44,7 +48,6 @@ class RmbDoor(Door):
     """One connection of a twin that has proven itself by ``token``."""
 
     max_message: ClassVar[int] = MAX_ENVELOPE
-    deposit_items: ClassVar[int] = 3
 
     def __init__(
         self, socket: WebSocket, host: DoorHost, request: UpgradeRequest, *, world: "RmbWorld", token: RelayToken,
@@ -68,8 +71,10 @@ class RmbDoor(Door):
         self._world.signed_in(self)
 
     def decode(self, message: bytes) -> list[Item]:
+        self._more += READ_ITEMS
         envelope = decode_envelope(message)
         if self._acknowledges and envelope.plain and isinstance(envelope.message, RmbPing):
+            self._more += len(envelope.plain) // PLACE_BYTES
             self._take(self._under_way.take(envelope.plain))
         return self._sending.take(envelope, message)
 
@@ -99,21 +104,33 @@ class RmbDoor(Door):
 
     def end(self, reason: str, retry: float = 0.0) -> None:
         """Close, and hear what the client said before it knew, as it will not say it again; it leaves behind that."""
+        self._close(reason, retry, hears=True)
+
+    def refuse(self, reason: str, retry: float = 0.0) -> None:
+        if not self._ended:
+            self.host.refused(self, reason)
+            self._close(reason, retry, hears=False)
+
+    def _close(self, reason: str, retry: float, *, hears: bool) -> None:
         if self._ended:
             return
         self._write()
         self._ended, self.ended_by = True, reason
         self._cancel_timers()
-        self.socket.close(GOING_AWAY if retry else NORMAL, reason, hears=True)
+        self.socket.close(GOING_AWAY if retry else NORMAL, reason, hears=hears)
 
     def message_received(self, message: bytes) -> None:
         if not self._ended:
             super().message_received(message)
         else:
             self._guarded(self._hear_out, message)
+            if self.meter.spend(1 + self._more, len(message), self._loop.time()) > MOST_OWED:
+                self.socket.abort("it says too much after its end")
+            self._more = 0
 
     def _hear_out(self, message: bytes) -> int:
         for item in self.decode(message):
+            self._more += self._weights.of(item)
             self.host.core.receive(self, item)
         return 1
 
@@ -131,6 +148,7 @@ class RmbDoor(Door):
     # For what it sends.
 
     def answer(self, envelope: bytes) -> None:
+        self._more += ANSWER_ITEMS
         super().tell(Mail(OWN, self.key, envelope))
         if self._writing_paused:
             self._unread += len(envelope)
@@ -138,7 +156,14 @@ class RmbDoor(Door):
 
     def deposit(self, item: Deposit) -> None:
         """Give the mailroom what it was not given at once; also when the connection has ended: it was taken in."""
+        self._more += self._weights.of(item)
         self.host.core.receive(self, item)
+
+    def charge(self, items: int) -> None:
+        self._more += items
+
+    def charge_relays(self, name: str) -> None:
+        self._more += self._weights.of_relay(name)
 
     def hold(self, holding: bool) -> None:
         self._sending_holds = holding

@@ -23,6 +23,7 @@ from mmplatform.http1 import HttpAnswer
 from mmplatform.text import escaped
 
 MOST_LANES: Final = 1024
+MOST_A_PLACE: Final = 32  # lanes that those at one network address have had begun, and that have mail
 IDLE: Final = 60.0  # seconds after which a lane with nothing in it gives way to another
 MOST_LINES: Final = 4 * MOST_LANES  # of the file, before it is written anew
 SIDE_BY_SIDE: Final = 8  # envelopes of one lane under way; those of one sender stay in order
@@ -64,14 +65,19 @@ class RmbLanes:
     async def close(self) -> None:
         await asyncio.gather(*(lane.close() for lane in self._lanes.values()), *self._ending)
 
-    def lane(self, relays: tuple[str, ...]) -> str:
-        """Return the name of the way to these relays. Raises LocalError for too many, or when the disk is full."""
+    def lane(self, relays: tuple[str, ...], place: bytes) -> str:
+        """Return the name of the way to these relays, for who is at ``place``.
+
+        Raises LocalError for too many, or when the disk is full.
+        """
         name = JOINT.join(relays)
         if name not in self._lanes:
+            if sum(lane.begun_at == place and lane.busy for lane in self._lanes.values()) >= MOST_A_PLACE:
+                raise LocalError(f"mail of your network waits for {MOST_A_PLACE} relays already")
             if len(self._lanes) >= MOST_LANES and not self._make_room():
                 raise LocalError(f"mail waits for {MOST_LANES} relays already")
             self._note(name)
-            self._begin(name)
+            self._begin(name, place)
         self._lanes[name].used = time.monotonic()
         return name
 
@@ -98,8 +104,9 @@ class RmbLanes:
             raise LocalError(f"{self._file}: {error.strerror}") from None
         self._lines += 1
 
-    def _begin(self, name: str) -> None:
+    def _begin(self, name: str, place: bytes = b"") -> None:
         lane = self._lanes[name] = Lane(name, self._core, self._post, self._ranks, self._metrics, self._now)
+        lane.begun_at = place
         self._core.sign_in(lane)
 
 
@@ -110,6 +117,7 @@ class Lane:
     address = ""
     place = b""
     full = False
+    begun_at = b""  # the place of who had it begun
 
     def __init__(
         self, name: str, core: Core, post: Post, ranks: Ranks, metrics: Metrics, now: Callable[[], float]
@@ -119,11 +127,10 @@ class Lane:
         self._core, self._post, self._ranks, self._metrics, self._now = core, post, ranks, metrics, now
         self.used = time.monotonic()
         self._told = 0  # envelopes that were told and are not done with
-        self._queues: list[asyncio.Queue[Mail]] = [asyncio.Queue() for _ in range(SIDE_BY_SIDE)]
-        self._workers = [
-            asyncio.get_running_loop().create_task(self._work(queue), name=f"mm relay rmb {escaped(name)}")
-            for queue in self._queues
-        ]
+        self._queues: dict[int, asyncio.Queue[Mail]] = {}  # each with a task, from its first envelope on
+        self._workers: list[asyncio.Task[None]] = []
+        self._silence = 0.0  # seconds until relays are asked again of which none answers: by one envelope, not by each
+        self._one = asyncio.Lock()
 
     @property
     def busy(self) -> bool:
@@ -133,7 +140,7 @@ class Lane:
     def tell(self, item: Item) -> None:
         if isinstance(item, Mail):
             self._told += 1
-            self._queues[hash(item.peer) % SIDE_BY_SIDE].put_nowait(item)  # the mailroom bounds what is under way
+            self._queue(hash(item.peer) % SIDE_BY_SIDE).put_nowait(item)  # the mailroom bounds what is under way
 
     def end(self, reason: str, retry: float = 0.0) -> None:
         """Do nothing: another process of this relay has the mail for these relays now."""
@@ -143,6 +150,14 @@ class Lane:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
         self._core.sign_out(self)
+
+    def _queue(self, number: int) -> asyncio.Queue[Mail]:
+        queue = self._queues.get(number)
+        if queue is None:
+            queue = self._queues[number] = asyncio.Queue()
+            work = self._work(queue)
+            self._workers.append(asyncio.get_running_loop().create_task(work, name="mm relay rmb lane"))
+        return queue
 
     async def _work(self, queue: asyncio.Queue[Mail]) -> None:
         while True:
@@ -163,19 +178,37 @@ class Lane:
             return REFUSED
         end, pause = envelope.timestamp + envelope.expiration, FIRST_PAUSE
         while self._now() < end:
-            for relay in self._ranks.sorted(self._relays, time.monotonic()):
-                try:
-                    answer = await self._post(relay, raw)
-                except Unreachable as error:
-                    log.debug("an envelope is not posted to %s: %s", escaped(relay), escaped(error))
-                    self._ranks.failed(relay, time.monotonic())
-                    continue
-                if answer.status < 300:
-                    return POSTED
-                if answer.status < 500:
-                    log.debug("%s refuses an envelope: %d %s", escaped(relay), answer.status, escaped(answer.text))
-                    return REFUSED
-                self._ranks.failed(relay, time.monotonic())
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+            if self._silence:
+                async with self._one:
+                    if self._silence:
+                        await asyncio.sleep(self._silence)
+                    outcome = await self._tried(raw) if self._now() < end else EXPIRED
+            else:
+                outcome = await self._tried(raw)
+            if outcome:
+                return outcome
+            if not self._silence:  # a relay is there, and has no room for this envelope
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
         return EXPIRED
+
+    async def _tried(self, raw: bytes) -> str:
+        """Post an envelope to the relays until one has answered for good; return the outcome, "" when none has."""
+        silent = True
+        for relay in self._ranks.sorted(self._relays, time.monotonic()):
+            try:
+                answer = await self._post(relay, raw)
+            except Unreachable as error:
+                log.debug("an envelope is not posted to %s: %s", escaped(relay), escaped(error))
+                self._ranks.failed(relay, time.monotonic())
+                continue
+            self._silence, silent = 0.0, False
+            if answer.status < 300:
+                return POSTED
+            if answer.status < 500:
+                log.debug("%s refuses an envelope: %d %s", escaped(relay), answer.status, escaped(answer.text))
+                return REFUSED
+            self._ranks.failed(relay, time.monotonic())
+        if silent:
+            self._silence = min(max(FIRST_PAUSE, 2 * self._silence), LONGEST_PAUSE)
+        return ""

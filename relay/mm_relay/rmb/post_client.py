@@ -24,6 +24,7 @@ class PostClient:
     def __init__(self, reach: Reach, ssl: Callable[[], SSLContext] = create_default_context) -> None:
         self._reach, self._ssl = reach, ssl
         self._context: SSLContext | None = None
+        self._making = asyncio.Lock()
         self._idle: dict[str, deque[_Connection]] = {}
 
     async def post(self, relay: str, envelope: bytes) -> HttpAnswer:
@@ -66,18 +67,23 @@ class PostClient:
 
     async def _opened(self, relay: str) -> "_Connection":
         host, port, secure = place_of(relay)
-        if self._context is None and secure:
-            self._context = self._ssl()
+        context = await self._trusting() if secure else None
         try:
             async with asyncio.timeout(WITHIN):
                 return await resolving.connect(
-                    lambda: _Connection(relay.removeprefix(PLAIN)), host, port, self._context if secure else None,
-                    self._reach,
-                )  # fmt: skip
+                    lambda: _Connection(relay.removeprefix(PLAIN)), host, port, context, self._reach
+                )
         except TimeoutError:
             raise Unreachable(f"no connection within {WITHIN:g} s") from None
         except OSError as error:
             raise Unreachable(str(error)) from None
+
+    async def _trusting(self) -> SSLContext:
+        """Return whom to trust; reading every certificate of the system takes up to a tenth of a second."""
+        async with self._making:
+            if self._context is None:
+                self._context = await asyncio.to_thread(self._ssl)
+            return self._context
 
 
 class _Connection(asyncio.Protocol):

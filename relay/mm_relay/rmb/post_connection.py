@@ -15,7 +15,7 @@ from mm_transports.rmb.protocol.envelope import MAX_ENVELOPE
 from mmplatform.http1 import Broken, HttpAnswer, HttpServer, TooLong, told
 
 IDLE: Final = 30.0  # seconds in which the next envelope has to be there
-ITEMS: Final = 20  # items that a post counts as, for the rates: a row on disk, and a signature
+ITEMS: Final = 40  # items that a post counts as, for the rates: a row on disk, and a signature
 FORGED_ITEMS: Final = 100  # one that its source has not signed: it is looked up, and verified, twice
 
 

@@ -32,8 +32,9 @@ EXPIRED: Final = 102  # codes of errors, docs/protocol/rmb.rst
 UNKNOWN_TWIN: Final = 103
 OTHER: Final = 0
 ERROR_TTL: Final = 300  # seconds
-MOST_UNSAFE: Final = 1024  # envelopes of a session on their way to the disk, above which it is not read
-MOST_UNSAFE_BYTES: Final = 1024 * 1024
+LOOK_UP_ITEMS: Final = 10  # items that it counts as to look a twin up
+MOST_UNSAFE: Final = 256  # envelopes of a session on their way to the disk, above which it is not read
+MOST_UNSAFE_BYTES: Final = 512 * 1024
 RETRY: Final = 0.25  # seconds until what the store had no time for is tried again
 RETRIES: Final = 40
 _SAID: Final = {
@@ -56,6 +57,12 @@ class TwinClient(Protocol):
 
     def deposit(self, item: Deposit) -> None:
         """Give an item to the mailroom."""
+
+    def charge(self, items: int) -> None:
+        """Count so many items more, for its rates."""
+
+    def charge_relays(self, name: str) -> None:
+        """Count that the client has named these relays."""
 
     def hold(self, holding: bool) -> None:
         """Read no more of the client, or go on."""
@@ -113,6 +120,7 @@ class Sending:
         elif (route := self._world.route(destination)) is not None:
             return list(self._deposits(route, destination, envelope, raw))
         else:
+            self._client.charge(LOOK_UP_ITEMS)
             asked = self._asked[destination.twin] = deque()
             self._wait(asked, envelope, raw)
             self._world.work(self._look_up(destination.twin))
@@ -191,8 +199,9 @@ class Sending:
             self._fail(envelope, EXPIRED, str(error))
             return []
         if route.relays:
+            self._client.charge_relays(" ".join(route.relays))
             try:
-                box = box_of_relay(self._world.lane(route.relays))
+                box = box_of_relay(self._world.lane(route.relays, self._client.place))
             except LocalError as error:
                 self._fail(envelope, OTHER, str(error))
                 return []

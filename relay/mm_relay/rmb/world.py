@@ -18,7 +18,7 @@ from mmplatform.errors import InvalidRecord, Unreachable
 class LaneFinder(Protocol):
     """The ways to other relays of RMB."""
 
-    def lane(self, relays: tuple[str, ...]) -> str:
+    def lane(self, relays: tuple[str, ...], place: bytes) -> str:
         """Return the name of the way to these relays, which begins to carry what is in its box."""
         ...
 
@@ -109,9 +109,9 @@ class RmbWorld:
         with suppress(Unreachable, InvalidRecord):
             await self.find(twin, b"", newer=True)
 
-    def lane(self, relays: tuple[str, ...]) -> str:
-        """Return the name of the way to these relays."""
-        return self.lanes.lane(relays)
+    def lane(self, relays: tuple[str, ...], place: bytes) -> str:
+        """Return the name of the way to these relays, for who is at ``place``."""
+        return self.lanes.lane(relays, place)
 
     def is_here(self, box: bytes) -> bool:
         """Whether the session with this box is signed in here."""

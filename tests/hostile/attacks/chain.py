@@ -126,7 +126,7 @@ async def chain_subscriptions(it: Attack) -> None:
     await pour(it, lambda: chunk)
 
 
-@attack(RMB)
+@attack(RMB, quick=False)
 async def chain_unread(it: Attack) -> None:
     """Asks for the longest answers, and reads none."""
     chunk = framed(call("state_getMetadata"), TEXT) * 100

@@ -149,7 +149,7 @@ async def rmb_large_mail(it: Attack) -> None:
     def make(guest: TwinGuest) -> Callable[[], bytes]:
         numbers = cycle(ATTACKERS[56:256])
         mail = [Fresh([envelope(guest.at, next(numbers), marked(n), LARGEST)]) for n in range(20)]
-        turns = cycle([*mail, lambda: framed(envelope(guest.at, ABSENT, "x", 2**20))])
+        turns = cycle([*mail, lambda: framed(bytes(2**20 + 1))])
         return lambda: next(turns)()
 
     await pour(it, make, ATTACKERS[:2])

@@ -2,12 +2,14 @@
 
 import asyncio
 import socket
-from typing import Any
+from typing import Any, cast
 
-from mm_relay.rmb.door import MOST_UNREAD
+from mm_relay.doors.weights import DEPOSIT_ITEMS, RELAY_ITEMS
+from mm_relay.rmb.door import ANSWER_ITEMS, MOST_UNREAD, READ_ITEMS
 from mm_transports.relay.websocket import HIGH_WATER
 from mm_transports.rmb.protocol.envelope import RmbError, RmbPong, RmbResponse, encode_envelope
-from tests.support.rmb_world import RmbRelay, narrow
+from mm_transports.rmb.protocol.twin import TwinInfo
+from tests.support.rmb_world import KEYS, RmbRelay, narrow, write_twins
 from tests.support.waiting import until
 
 
@@ -86,4 +88,59 @@ async def test_who_reads_no_errors_is_not_read_and_misses_none(rmb: Any) -> None
     assert most <= HIGH_WATER + 2 * MOST_UNREAD
     assert [(await alice.hears()).uid for _ in uids] == uids
     await asking
+    await alice.leave()
+
+
+async def test_who_is_refused_is_not_heard_out(rmb: Any) -> None:
+    """What a client said after it was refused was read and handled for two seconds, and counted for nothing."""
+    relay: RmbRelay = await rmb()
+    alice = await relay.guest("10")
+    await alice.socket.send(b"noise")
+    for number in range(20):
+        await alice.ask("30", f"late {number}")
+    await alice.ended()
+    assert relay.server.metrics.stored == 0
+
+
+async def test_what_comes_after_the_end_has_a_rate(rmb: Any) -> None:
+    relay: RmbRelay = await rmb(rate_items=100)
+    alice = await relay.guest("10")
+    await alice.ask("30", "warm")
+    await alice.ping()
+    await alice.hears()
+    relay.server.connections.drain()
+    for number in range(200):
+        await alice.ask("30", f"late {number}")
+    await alice.ended()
+    assert 0 < relay.server.metrics.stored < 50
+
+
+async def test_what_costs_more_to_serve_counts_as_more_items(rmb: Any) -> None:
+    """Pings, envelopes that are looked up, and other relays were as cheap as the smallest frame."""
+    relay: RmbRelay = await rmb()
+    write_twins(relay.twins, TwinInfo(40, KEYS[40].account, KEYS[40].pk, ("far.example",)))
+    await relay.look()
+    alice = await relay.guest("10")
+    [door] = relay.server.connections.doors
+    spent: list[int] = []
+    meter = door.meter
+
+    class Meter:
+        address = meter.address
+
+        def spend(self, items: int, size: int, now: float) -> float:
+            spent.append(items)
+            return float(meter.spend(items, size, now))
+
+    door.meter = cast(Any, Meter())
+    await alice.ping()
+    await alice.hears()
+    assert sum(spent) == 1 + READ_ITEMS + ANSWER_ITEMS
+    spent.clear()
+    await alice.ask("40", "one")
+    await alice.ping("behind")
+    await alice.hears()
+    await alice.ping("once more")
+    await alice.hears()
+    assert sum(spent) >= RELAY_ITEMS + DEPOSIT_ITEMS
     await alice.leave()

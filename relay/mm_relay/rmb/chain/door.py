@@ -21,9 +21,7 @@ PATH: Final = "/chain"
 FINAL: Final = 6.0  # seconds until a change is said to be final
 MOST_CALLS: Final = 32  # calls of one connection that wait; above, it is not read
 CALL_ITEMS: Final = 8  # items that a call counts as, for the rates, and as many for each 100 bytes of it: for a key
-TOLD: Final = (
-    64 * 1024
-)  # bytes a second that all at one network address are told: a call has 60, its answer up to 30,000
+TOLD: Final = 64 * 1024  # bytes a second that all at one network address are told: a call has 60, its answer to 30,000
 MOST_COUNTED: Final = 8192  # network addresses for which that is remembered
 
 
@@ -74,6 +72,9 @@ class ChainDoor(Door):
             if wait := self._told.of(self._place, self._loop.time()).spend(0, self._loop.time()):
                 await asyncio.sleep(wait)
                 continue
+            if not self.host.turns.has_time():
+                await self._turn()
+                continue
             self._say(await self._face.answer(self._calls.popleft()))
             if later := self._face.later():
                 self._loop.call_later(FINAL, self._say, later)
@@ -81,6 +82,12 @@ class ChainDoor(Door):
                 self.holding = False
                 self.read_on()
         self._answering = False
+
+    async def _turn(self) -> None:
+        """Wait behind what others have said: the signature of a change alone takes a millisecond."""
+        turn = asyncio.Event()
+        self.host.turns.rest(turn.set)
+        await turn.wait()
 
     def _say(self, texts: list[str]) -> None:
         if not self.ended_by:

@@ -61,6 +61,33 @@ async def test_many_calls_at_once_are_answered_in_order(rmb: Any) -> None:
     assert said == list(range(200))
 
 
+async def test_an_answer_waits_for_a_turn_that_has_time(rmb: Any) -> None:
+    """Thirty changes in a row, of a millisecond each, were looked at in one turn of the loop."""
+    relay = await rmb()
+    async with connect(f"ws://{relay.host}/chain") as socket:
+        await ask(socket, "system_chain")
+        [door] = relay.server.connections.doors
+        turns, looks, rests = door.host.turns, list[bool](), 0
+        rest = turns.rest
+
+        def has_time() -> bool:
+            looks.append(len(looks) % 2 == 1)
+            return looks[-1]
+
+        def counted(step: Any) -> None:
+            nonlocal rests
+            rests += 1
+            rest(step)
+
+        turns.has_time, turns.rest = has_time, counted
+        for number in range(8):
+            await socket.send(json.dumps({"id": number, "method": "system_chain"}))
+        said = [json.loads(await asyncio.wait_for(socket.recv(), PATIENCE))["id"] for _ in range(8)]
+        del turns.has_time, turns.rest
+    assert said == [*range(8)]
+    assert rests >= 8
+
+
 async def test_who_reads_no_answers_is_not_read_and_misses_none(rmb: Any) -> None:
     """Each call of 60 bytes left 12 KB in the memory of the relay, as fast as calls came."""
     relay = await rmb(rate_items=0, rate_address_items=0)
