@@ -6,7 +6,7 @@ so many requests at a time, and the next ones are refused.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from mm_services.messenger.carrier import Carrier, refused
@@ -148,6 +148,7 @@ class Answering:
 
     async def _pulled(self, peer: SignId, request: PullBundles) -> Pulled:
         parcels, size, looked = [], 0, 0
+        self._asked(peer, request.ids)
         for bundle in request.ids:
             if size >= FULL:
                 break
@@ -164,6 +165,7 @@ class Answering:
     async def _pulled_block(self, peer: SignId, request: PullBlock) -> bytes:
         """Return a block; with its last one a large bundle is given, not before: else too few copies were left for the
         others."""
+        self._asked(peer, [request.id])
         chosen = self._carrier.chosen(peer, [request.id])
         if not chosen:
             return b""
@@ -171,3 +173,8 @@ class Answering:
         if block and request.offset + len(block) == chosen[0][1]:
             self._carrier.gave_pulled(peer, request.id)
         return block
+
+    def _asked(self, peer: SignId, ids: Sequence[bytes]) -> None:
+        """Have what a peer asks for not pushed to it as well."""
+        if (meeting := self._carrier.meetings.get(peer)) is not None:
+            meeting.asked(ids)

@@ -43,6 +43,7 @@ SOON: Final = 1.0  # seconds, when one comparison could not find all
 PAUSE: Final = 5.0  # seconds after a request that failed, at least; doubled each time
 LONGEST_PAUSE: Final = 300.0
 RETRY: Final = 10.0  # seconds until a bundle that was not taken is pushed again, at least
+IDLE_ROUNDS: Final = 3  # of blocks after which a bundle that goes no further is pushed again later
 FEW_BLOCKS: Final = 2  # blocks under way at a time: what a kill has sent again
 MANY_BLOCKS: Final = 16  # where round trips are long
 LONG_TRIP: Final = 0.02  # seconds
@@ -155,6 +156,7 @@ class Meeting:
         self._wanted: deque[bytes] = deque()
         self._pushing: UnderWay | None = None
         self._pulling: UnderWay | None = None
+        self._idle_rounds = 0  # in which a large bundle went no further
         self._trip = 0.0
         self._compared = 0.0
         self._failures = 0
@@ -184,6 +186,13 @@ class Meeting:
             self._queued[bundle] = size
             (self._small if size <= BLOCK else self._large).append(bundle)
         self._line.wake()
+
+    def asked(self, ids: Iterable[bytes]) -> None:
+        """Leave these to the neighbour, which asks for them: where both chose each other, all would go twice."""
+        for bundle in ids:
+            self._queued.pop(bundle, None)
+            if self._pushing is not None and self._pushing.id == bundle:
+                self._pushing = None
 
     def back(self) -> None:
         """Try again at once: the neighbour is heard again."""
@@ -215,17 +224,17 @@ class Meeting:
         now = self._line.now()
         while self._later and self._later[0][0] <= now:
             bundle = heapq.heappop(self._later)[1]
-            self._queued.pop(bundle, None)
-            self.add([bundle])
+            if self._queued.pop(bundle, None) is not None:
+                self.add([bundle])
         busy = False
+        if self._pulling is not None or self._wanted:  # first: what is asked for is not pushed from there as well
+            await self._pull()
+            busy = True
         if self._small:
             await self._push_small()
             busy = True
         if self._pushing is not None or self._large:
             await self._push_large()
-            busy = True
-        if self._pulling is not None or self._wanted:
-            await self._pull()
             busy = True
         if busy or self.begins:  # all that was asked was answered, not just the greeting
             self._failures = 0
@@ -240,7 +249,7 @@ class Meeting:
         size = 0
         while self._small and len(ids) < MOST and size < FULL:
             bundle = self._small.popleft()
-            parcel = await self._stock.parcel(bundle)
+            parcel = await self._stock.parcel(bundle) if bundle in self._queued else None
             if parcel is None:
                 self._queued.pop(bundle, None)
                 continue
@@ -254,7 +263,7 @@ class Meeting:
     async def _push_large(self) -> None:
         if self._pushing is None:
             bundle = self._large.popleft()
-            parcel = await self._stock.parcel(bundle)
+            parcel = await self._stock.parcel(bundle) if bundle in self._queued else None
             if parcel is None:
                 self._queued.pop(bundle, None)
                 return
@@ -269,11 +278,17 @@ class Meeting:
             self._queued.pop(bundle, None)
             return
         packets = [PushBlock(bundle, at, block) for at, block in zip(offsets, blocks, strict=True)]
-        for reply in await self._ask(packets):
+        replies = await self._ask(packets)
+        for reply in replies if self._pushing is not None else ():
             if not isinstance(reply, PushAnswers) or len(reply.answers) != 1:
                 raise _odd(reply)
             if not self._go_on(bundle, reply.answers[0]):
-                break
+                return
+        if self._pushing is not None:
+            self._idle_rounds = 0 if self._pushing.offset > offset else self._idle_rounds + 1
+            if self._idle_rounds >= IDLE_ROUNDS:
+                self._pushing, self._idle_rounds = None, 0
+                self._took(bundle, PushAnswer(Say.BUSY))
 
     def _go_on(self, bundle: bytes, answer: PushAnswer) -> bool:
         """Take note of an answer about a large bundle; return whether more of it is to be pushed."""

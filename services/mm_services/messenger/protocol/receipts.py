@@ -23,6 +23,14 @@ class ReceiptState(IntEnum):
     FAILED = 3  # the recipient has it, and its handlers fail
 
 
+_ORDER: Final = (ReceiptState.FAILED, ReceiptState.RECEIVED, ReceiptState.READ)
+
+
+def progress(state: int) -> int:
+    """Return how far a bundle is at a recipient that says ``state``; it goes on only, however receipts come."""
+    return _ORDER.index(ReceiptState(state))
+
+
 class Named(Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
     """One bundle of a receipt; ``state`` is a number of :class:`ReceiptState`."""
 

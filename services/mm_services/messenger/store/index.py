@@ -5,6 +5,7 @@ from itertools import chain
 from typing import Final
 
 from mm_services.messenger.protocol.limits import ID, MAX_RECIPIENTS, SKEW
+from mm_services.messenger.protocol.receipts import progress
 from mm_services.messenger.store.by_expiry import ByExpiry
 from mm_services.messenger.store.entry import (
     BundleEntry,
@@ -148,7 +149,10 @@ class BundleIndex:
     def receipt(self, note: NotedReceipt) -> bool:
         """Remember a receipt; return whether it says anything new."""
         states = self._receipts.setdefault(note.id, {})
-        if states.get(note.peer) == note.state or (note.peer not in states and len(states) >= MAX_RECIPIENTS):
+        if note.peer in states:
+            if progress(note.state) <= progress(states[note.peer]):  # "received" came behind "read", by another way
+                return False
+        elif len(states) >= MAX_RECIPIENTS:
             return False
         states[note.peer] = note.state
         key = note.id + note.peer.encode()

@@ -13,14 +13,17 @@ from dataclasses import dataclass
 from typing import Final
 
 from mm_services.messenger.protocol.blocks import count
-from mm_services.messenger.protocol.header import Header
+from mm_services.messenger.protocol.header import Header, Kind
 from mm_services.messenger.protocol.limits import HASH
 from mm_services.messenger.store.by_expiry import ByExpiry
-from mm_services.messenger.store.entry import BundleEntry, entry_of
+from mm_services.messenger.store.entry import PAGE, BundleEntry, entry_of
 from mmplatform.errors import LocalError
 from mmplatform.identity.keys import SignId
 
 MIB: Final = 1024 * 1024
+RECEIPTS: Final = (
+    256  # receipts of our own that are kept when there is room for nothing: only they let go what is for us
+)
 LEVELS: Final = 80  # of how near holders are to their share; those of one differ by less than a fifth
 USUAL_HEAD: Final = 1024  # bytes before the hashes in a file
 
@@ -67,13 +70,18 @@ class Holding:
 
     def is_full(self, entry: BundleEntry) -> bool:
         """Whether a bundle does not fit beside all that is kept."""
-        return self.bytes + entry.pages > self.most_bytes or self.bundles + entry.weight > self.most_bundles
+        return not self._fits(entry, 0, 0)
 
     def has_no_room(self, entry: BundleEntry) -> bool:
-        """Whether it does not fit even when everything gives way that may."""
+        """Whether it does not fit even when everything gives way that may, nor in the room for receipts."""
+        return not self._fits(entry, self.loose_bytes, self.loose_bundles)
+
+    def _fits(self, entry: BundleEntry, bytes: int, bundles: int) -> bool:  # noqa: A002 - what they are
+        """Whether a bundle fits where so much has given way."""
+        spare = RECEIPTS if entry.own and entry.kind is Kind.RECEIPT else 0
         return (
-            self.bytes - self.loose_bytes + entry.pages > self.most_bytes
-            or self.bundles - self.loose_bundles + entry.weight > self.most_bundles
+            self.bytes - bytes + entry.pages <= self.most_bytes + spare * PAGE
+            and self.bundles - bundles + entry.weight <= self.most_bundles + spare
         )
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from mm_services.messenger.protocol import meeting as meetings
 from mm_services.messenger.protocol.limits import BLOCK, VERSION
-from mm_services.messenger.protocol.meeting import Meeting, Offered
+from mm_services.messenger.protocol.meeting import FEW_BLOCKS, Meeting, Offered
 from mm_services.messenger.protocol.packets import (
     MOST,
     Diff,
@@ -262,6 +262,44 @@ async def test_an_offset_that_is_none_is_tried_again_later(offset: int) -> None:
     await peer.meet(1)
     assert peer.rests[0] == pytest.approx(meetings.RETRY, abs=0.1)
     assert peer.theirs == peer.ours
+
+
+async def test_a_neighbour_that_asks_for_the_same_block_for_ever_is_left_alone_for_a_while() -> None:
+    """It had the same blocks sent as fast as it could answer."""
+    peer = Neighbour({bundle(0): 5 * BLOCK})
+    peer.answers[bundle(0)] = [GO_ON] * 100
+    await peer.meet(1)
+    assert peer.rests[0] == pytest.approx(meetings.RETRY, abs=0.1)
+    assert len(peer.all(PushBlock)) <= 3 * meetings.IDLE_ROUNDS * FEW_BLOCKS
+
+
+@pytest.mark.parametrize("size", [100, 3 * BLOCK])
+async def test_what_the_neighbour_asks_for_is_not_pushed_as_well(size: int) -> None:
+    peer = Neighbour({bundle(0): size, bundle(1): 100})
+    meeting = Meeting(peer, peer, begins=False)
+    meeting.add([bundle(0), bundle(1)])
+    meeting.asked([bundle(0)])
+    peer.most_rests = 0
+    with pytest.raises(Done):
+        await meeting.run()
+    assert peer.took == [(bundle(1), Say.TAKEN)]
+
+
+async def test_a_large_one_that_is_asked_for_in_the_middle_is_pushed_no_further() -> None:
+    peer = Neighbour({bundle(0): 9 * BLOCK})
+    meeting = Meeting(peer, peer, begins=False)
+    meeting.add([bundle(0)])
+    peer.most_rests = 0
+
+    def asks(request: Request) -> None:
+        if isinstance(request, PushBlock) and request.offset == 3 * BLOCK:
+            meeting.asked([bundle(0)])
+
+    peer.fails = asks
+    with pytest.raises(Done):
+        await meeting.run()
+    assert len(peer.all(PushBlock)) == 4
+    assert peer.took == []
 
 
 @pytest.mark.parametrize("size", [100, 3 * BLOCK])

@@ -143,3 +143,11 @@ def test_a_receipt_that_comes_again_when_our_bundle_is_gone_is_one() -> None:
         assert index.receipts(bundle) == {BOB.sign_id: 2}
         index.expire(NOW + 1000)
         assert index.receipts(bundle) == {}
+
+
+def test_a_state_does_not_go_back() -> None:
+    """Receipts come by many ways: a "received" behind the "read" took it back."""
+    index, bundle = BundleIndex(10, 10), bytes(16)
+    for state, new in ((3, True), (1, True), (3, False), (2, True), (1, False), (3, False)):
+        assert index.receipt(NotedReceipt(bundle, BOB.sign_id, state, NOW + 500, ours=True)) is new
+    assert index.receipts(bundle) == {BOB.sign_id: 2}

@@ -7,7 +7,7 @@ import pytest
 
 from mm_services.messenger.protocol.header import Kind
 from mm_services.messenger.store.entry import PAGE, BundleEntry
-from mm_services.messenger.store.quotas import NoRoom, Quotas, StoreLimits
+from mm_services.messenger.store.quotas import RECEIPTS, NoRoom, Quotas, StoreLimits
 from mmplatform.identity.keys import SignId
 
 _numbers = itertools.count(1)
@@ -28,8 +28,11 @@ class Kept:
         del self.entries[entry.id]
         self.evicted.append(int(entry.expires))
 
-    def take(self, expires: float, sender: str = "s", giver: str = "g", size: int = 100, **flags: bool) -> BundleEntry:
-        entry = made(expires, sender, giver, size, **flags)
+    def take(
+        self, expires: float, sender: str = "s", giver: str = "g", size: int = 100, *, kind: Kind = Kind.MESSAGE,
+        **flags: bool,
+    ) -> BundleEntry:  # fmt: skip
+        entry = made(expires, sender, giver, size, kind=kind, **flags)
         self.quotas.take(entry)
         self.entries[entry.id] = entry
         if entry.evictable:
@@ -46,11 +49,11 @@ class Kept:
 
 def made(
     expires: float, sender: str = "s", giver: str = "g", size: int = 100, own: bool = False, for_us: bool = False,
-    handled: bool = False, recipients: int = 1,
+    handled: bool = False, recipients: int = 1, kind: Kind = Kind.MESSAGE,
 ) -> BundleEntry:  # fmt: skip
     names = tuple(SignId(f"r{number}") for number in range(recipients))
     return BundleEntry(
-        expires, next(_numbers).to_bytes(16), Kind.MESSAGE, SignId(sender), names, 1, size, 300, SignId(giver), 1, own,
+        expires, next(_numbers).to_bytes(16), kind, SignId(sender), names, 1, size, 300, SignId(giver), 1, own,
         for_us, handled,
     )  # fmt: skip
 
@@ -203,3 +206,19 @@ def test_giving_way_costs_the_same_however_many_senders_there_are() -> None:
 
     few = min(cost(200) for _ in range(3))
     assert min(cost(6_000) for _ in range(3)) < 15 * few  # 30 if each were looked at
+
+
+def test_receipts_of_our_own_find_room_where_all_is_full_and_nothing_gives_way() -> None:
+    """A store full of what was not handled yet had no room for its receipts: nothing of it could ever be let go."""
+    kept = Kept(bundles=3)
+    for expires in (1, 2, 3):
+        kept.take(expires, for_us=True)
+    with pytest.raises(NoRoom):
+        kept.take(4, own=True)
+    for expires in range(RECEIPTS):
+        kept.take(expires, own=True, kind=Kind.RECEIPT)
+    with pytest.raises(NoRoom):
+        kept.take(4, own=True, kind=Kind.RECEIPT)
+    with pytest.raises(NoRoom):
+        kept.take(4, kind=Kind.RECEIPT)
+    assert not kept.evicted
