@@ -18,6 +18,8 @@ SCENARIOS: dict[str, Callable[[Path], Coroutine[Any, Any, Any]]] = {
     "64 in a ring, 2 neighbours chosen": lambda folder: scenario.ring(folder, 64, 2, 50),
     "32 in a ring, 1 neighbour chosen": lambda folder: scenario.ring(folder, 32, 1, 50),
     "25 in 10 zones": scenario.zones,
+    "ten write to one": lambda folder: scenario.flood(folder, 0, 20),
+    "the same, somebody floods over all": lambda folder: scenario.flood(folder, 20, 20),
     "a mule, 500 letters each way": lambda folder: scenario.mule(folder, scenario.letters(500)),
     "the same, a kill each 3 s": lambda folder: scenario.mule(folder, scenario.letters(500), kill_every=3.0),
 }

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from mm_services.messenger.protocol.rules import DEFAULT, Rule
 from tests.sim.carriers.world import CarrierWorld, SimCarrier
 
 CHOICE = 5.0  # seconds until neighbours have chosen and met
@@ -146,3 +147,40 @@ async def lives(folder: Path, seed: int, skew: float = 0.0) -> Life:
 def _beyond(world: CarrierWorld, ends: dict[bytes, tuple[float, int]]) -> list[float]:
     """Return for how many seconds bundles are in stores beyond their end."""
     return [world.time() - end for node in world.nodes for bundle, (end, _) in ends.items() if node.store.find(bundle)]
+
+
+HONEST = 10
+A_MINUTE = 240.0  # bundles that are taken of one sender
+
+
+class Flood(NamedTuple):
+    """What came at a recipient within a minute over ten carriers: of the flood, of the honest, and how late, in
+    seconds: half of them, and all but one of a hundred."""
+
+    flood: int
+    honest: int
+    p50: float
+    p99: float
+
+
+async def flood(folder: Path, a_second: int, seconds: int = 60, seed: int = 1) -> Flood:
+    """Have ten write to one, once a second each, and somebody write so many a second over all ten of them."""
+    rules = {**DEFAULT, "sender": [Rule(("friends",), (), A_MINUTE)]}
+    async with CarrierWorld(folder, HONEST + 2, 0, seed, rules=rules) as world:
+        to, *honest, other = world.nodes
+        for node in honest:
+            world.link(node, to)
+            world.link(node, other)
+        await world.passes(CHOICE)
+        sent: dict[bytes, float] = {}
+        floods: set[bytes] = set()
+        for _ in range(seconds):
+            for node in honest:
+                sent[await node.send([to.key])] = world.time()
+            for _ in range(10):
+                floods |= {await other.send([to.key]) for _ in range(a_second // 10)}
+                await world.passes(0.1)
+        await world.passes(5)
+        late = sorted(to.came_at[bundle] - at for bundle, at in sent.items() if bundle in to.came_at)
+        came = len(floods & to.came_at.keys())
+        return Flood(came, len(late), late[len(late) // 2], late[len(late) * 99 // 100])

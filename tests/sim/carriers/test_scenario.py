@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from mm_services.messenger.protocol.limits import BLOCK, SKEW
-from tests.sim.carriers.scenario import letters, lives, mule, ring, zones
-from tests.sim.carriers.world import run
+from mmplatform.token_bucket import BURST
+from tests.sim.carriers.scenario import A_MINUTE, CHOICE, HONEST, flood, letters, lives, mule, ring, zones
+from tests.sim.carriers.world import TRIP, run
 
 PER_KILL = 64 * 1024
 
@@ -63,3 +64,13 @@ def test_no_hop_too_many_and_no_second_too_long(tmp_path: Path, seed: int) -> No
 def test_clocks_that_are_wrong_by_two_days_keep_nobody_from_a_message(tmp_path: Path, seed: int) -> None:
     right, wrong = run(lives(tmp_path / "right", seed)), run(lives(tmp_path / "wrong", seed, skew=SKEW / 2))
     assert wrong == right, "as long as no two of them are further apart than is allowed for"
+
+
+@pytest.mark.slow
+def test_a_sender_that_floods_over_ten_carriers_is_held_to_its_own_rate(tmp_path: Path) -> None:
+    """Each of the ten offered what waited again as soon as one more would be taken: thousands of offers a second."""
+    seconds = 20
+    quiet, flooded = (run(flood(tmp_path / f"{rate}", rate, seconds)) for rate in (0, 20))
+    assert flooded.honest == quiet.honest == HONEST * seconds
+    assert 0 < flooded.flood <= (seconds + 2 * CHOICE + BURST) * A_MINUTE / 60
+    assert flooded.p99 <= quiet.p99 + TRIP, "it waits for one push of the flood, at most"

@@ -25,7 +25,7 @@ from mm_services.messenger.protocol.packets import (
 )
 from mm_services.messenger.protocol.rights import Rights
 from mm_services.messenger.protocol.routing import Epidemic
-from mm_services.messenger.protocol.rules import DEFAULT
+from mm_services.messenger.protocol.rules import DEFAULT, Rules
 from mm_services.messenger.store.entry import BundleEntry
 from mmplatform.errors import RequestFailed, RequestTimeout
 from mmplatform.identity.keys import Identity, SignId
@@ -56,14 +56,16 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 class SimCarrier:
     """One node. ``skew``: seconds by which its clock is wrong."""
 
-    def __init__(self, world: "CarrierWorld", number: int, limit: int, skew: float) -> None:
-        self.world, self.number, self.skew = world, number, skew
+    def __init__(self, world: "CarrierWorld", number: int, limit: int) -> None:
+        self.world, self.number, self.skew = world, number, 0.0
         self.identity = Identity.from_seed(f"{world.seed}-{number}".encode().ljust(32, b"."))
         self.key = self.identity.sign_id
         self.alive = True
         self.came: list[bytes] = []
         """What came, each time that it did."""
         self.hops: dict[bytes, int] = {}
+        self.came_at: dict[bytes, float] = {}
+        """When each came first, in virtual seconds."""
         self._limit = limit
         self._made()
 
@@ -71,7 +73,7 @@ class SimCarrier:
         world = self.world
         self.store = TestedStore(world.folder / f"{self.number}")
         self.store._now = self.now
-        rights = Rights(self.key, lambda peer, principal: peer == principal or principal == "friends", DEFAULT)
+        rights = Rights(self.key, lambda peer, principal: peer == principal or principal == "friends", world.rules)
         self.carrier = Carrier(self.identity, self.store, rights, Epidemic(), _Watcher(self), self.now)
         self.answering = Answering(self.carrier, lambda peer: self.hood.chose_us(peer), lambda *_: None)
         line = cast(Upstream, _Line(world, self))
@@ -115,6 +117,7 @@ class _Watcher:
     def came(self, entry: BundleEntry) -> None:
         self._node.came.append(entry.id)
         self._node.hops[entry.id] = entry.hops
+        self._node.came_at.setdefault(entry.id, self._node.world.time())
 
     def took(self, bundle: bytes, peer: SignId) -> None: ...
     def received(self, bundle: bytes, peer: SignId, state: int) -> None: ...
@@ -128,23 +131,22 @@ class CarrierWorld:
         count: how many there are.
         limit: how many neighbours each chooses; 0 is all.
         seed: of everything that is drawn.
-        skews: by how many seconds clocks are wrong; of none if there are fewer.
         loss: the part of requests that get no reply.
+        rules: of each of them, to whom all others are friends.
 
     """
 
     def __init__(
-        self, folder: Path, count: int, limit: int, seed: int = 1, skews: Iterable[float] = (), loss: float = 0.0
+        self, folder: Path, count: int, limit: int, seed: int = 1, loss: float = 0.0, rules: Rules = DEFAULT
     ) -> None:
-        self.folder, self.seed, self.loss = folder, seed, loss
+        self.folder, self.seed, self.loss, self.rules = folder, seed, loss, rules
         self.random = random.Random(seed)
         self.failures: list[Exception] = []
         self.offered = 0  # bundles that were pushed or pulled, taken or not
         self.blocks: defaultdict[tuple[bytes, SignId], list[tuple[float, int, int]]] = defaultdict(list)
         """Of large bundles, to whom: when which block was sent, and its bytes."""
         self._numbers = 0
-        skewed = [*skews, *[0.0] * count]
-        self.nodes = [SimCarrier(self, number, limit, skewed[number]) for number in range(count)]
+        self.nodes = [SimCarrier(self, number, limit) for number in range(count)]
         self.by_key = {node.key: node for node in self.nodes}
         self._linked: set[frozenset[SignId]] = set()
 

@@ -313,7 +313,10 @@ class Meeting:
         tries = self._tries[bundle] = self._tries.get(bundle, 0) + 1
         pause = max(answer.value / 1000, min(RETRY * 2 ** min(tries - 1, 8), LONGEST_PAUSE) * (1 + self._line.random()))
         if answer.say in (Say.BUSY, Say.RATE) and answer.value:
-            pause = answer.value / 1000 * (1 + self._line.random() / 4)
+            named = answer.value / 1000
+            if answer.say == Say.RATE:  # named is when one more is taken, and hundreds wait for that
+                named = max(named, min(named * 2 ** min(tries - 1, 16), LONGEST_PAUSE))
+            pause = named * (1 + self._line.random() / 4)
         heapq.heappush(self._later, (self._line.now() + pause, bundle))
 
     async def _pull(self) -> None:

@@ -327,6 +327,14 @@ async def test_the_pause_that_is_named_is_kept(say: Say) -> None:
     assert peer.took == [(bundle(0), say), (bundle(0), Say.TAKEN)]
 
 
+async def test_what_waits_for_a_rate_is_offered_ever_less() -> None:
+    """Hundreds of bundles each came again as soon as one more would be taken."""
+    peer = Neighbour(of(0))
+    peer.answers[bundle(0)] = [PushAnswer(Say.RATE, 250)] * 5
+    await peer.meet(5)
+    assert peer.rests[:5] == [pytest.approx(0.25 * 2**n, abs=0.1) for n in range(5)]
+
+
 async def test_without_one_pauses_are_doubled() -> None:
     peer = Neighbour(of(0))
     peer.answers[bundle(0)] = [PushAnswer(Say.NO_ROOM)] * 4
