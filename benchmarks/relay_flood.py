@@ -25,7 +25,7 @@ PAIRS = 10
 EVERY = 0.02  # seconds between two requests of a pair
 SECONDS = 4.0  # of a round; a flood begins each of its own with the burst that the rate allows
 LIMIT = 2.0  # times the p99 without the flood
-QUOTAS = ("--sender-bytes", "1MiB", "--recipient-bytes", "1MiB", "--rate-bytes", "2MiB", "--rate-items", "1000")
+QUOTAS = ("--sender-bytes", "1MiB", "--recipient-bytes", "1MiB", "--rate-bytes", "2MiB", "--rate-items", "10000")
 
 
 @dataclass(frozen=True)

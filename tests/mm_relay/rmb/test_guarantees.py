@@ -317,8 +317,9 @@ async def test_of_twenty_thousand_sent_to_who_is_away_for_an_hour_all_are_there(
     alice = await relay.guest("10")
     for number in range(many):
         await alice.ask("30", f"{number}", expiration=7200, plain=bytes(100))
-    await alice.ping()
-    assert (await alice.hears()).uid == "ping"
+        if number % 1000 == 999:
+            await alice.ping(f"{number}")
+            assert (await alice.hears()).uid == f"{number}"
     relay.clock.now += 3600
     await relay.server.core._mailroom.tick()
     bob = await relay.guest("30")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mm_services.messenger.handling import ReceivedBundle
+from mm_services.messenger.protocol.header import Kind
 from mm_services.messenger.rights_file import allow
 from mm_services.messenger.service import EVERYBODY, Messenger
 from mmplatform import Platform
@@ -138,7 +139,9 @@ async def test_mail_of_the_platform_goes_the_same_way(start: Start) -> None:
     carol.platform.messaging.on("friends.chat", lambda topic, sender, payload: heard.append(payload))
     await link(bob, carol)
     await until(lambda: heard == ["by mule"])
+    await until(lambda: not [each for each in bob.messenger.bundles() if to_carol in each.recipients])
     acks = carol.platform.parts.mailer._acks
+    await until(lambda: any(each.own and each.kind is Kind.MAIL for each in carol.messenger.bundles()))
     await until(lambda: not acks._owed)
     await handed(carol, bob)
     await carol.platform.stop()
