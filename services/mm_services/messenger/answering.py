@@ -35,6 +35,7 @@ from mmplatform.messaging.dispatch import OnReply
 from mmplatform.messaging.results import NOBODY, Finished, HoldCount, Result
 
 AT_ONCE: Final = 32  # requests of one peer that are at work
+OFFERED: Final = 0.1  # seconds from a bundle of ours that is asked for until it is offered
 MEASURE: Final = 1_000_000  # bytes of ids gone through that count as one bundle
 
 
@@ -158,7 +159,7 @@ class Answering:
                 parcels.append(parcel)
                 size += len(packets.encoded(parcel))
                 if parcel.content:
-                    self._carrier.gave_pulled(peer, bundle)
+                    self._gave(peer, bundle)
         self._counted(peer, 0, len(parcels))
         return Pulled(parcels, len(request.ids) - looked)
 
@@ -171,8 +172,16 @@ class Answering:
             return b""
         block = await self._carrier.store.block(request.id, request.offset)
         if block and request.offset + len(block) == chosen[0][1]:
-            self._carrier.gave_pulled(peer, request.id)
+            self._gave(peer, request.id)
         return block
+
+    def _gave(self, peer: SignId, bundle: bytes) -> None:
+        """Take note that all of a bundle is on its way to who asked for it. One of ours is offered as well in a moment:
+        the answer tells whether it is on the disk there."""
+        self._carrier.gave_pulled(peer, bundle)
+        entry, meeting = self._carrier.store.find(bundle), self._carrier.meetings.get(peer)
+        if entry is not None and entry.own and meeting is not None:
+            asyncio.get_running_loop().call_later(OFFERED, meeting.add, [bundle])
 
     def _asked(self, peer: SignId, ids: Sequence[bytes]) -> None:
         """Have what a peer asks for not pushed to it as well."""

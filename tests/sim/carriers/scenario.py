@@ -52,10 +52,12 @@ async def zones(folder: Path, count: int = 25, areas: int = 10, seed: int = 1) -
 
 
 class Mule(NamedTuple):
-    """What a mule did: messages that came, meetings of 30 s with one of the two until the last, kills, bytes of large
-    messages that were sent again, and the most of one message for each kill while it was on its way."""
+    """What a mule did: messages that came, of how many their sender knows that they are carried, meetings of 30 s with
+    one of the two until the last, kills, bytes of large messages that were sent again, and the most of one message for
+    each kill while it was on its way."""
 
     arrived: int
+    carried: int
     contacts: int
     kills: int
     again: int
@@ -96,7 +98,7 @@ async def mule(folder: Path, written: list[bytes], kill_every: float = 0.0, seed
             size / max(1, sum(world.blocks[way][0][0] <= at <= world.blocks[way][-1][0] for at in kills))
             for way, size in again.items()
         )  # fmt: skip
-        return Mule(len(sent), contacts, len(kills), sum(again.values()), of_one)
+        return Mule(len(sent), len(a.carried) + len(c.carried), contacts, len(kills), sum(again.values()), of_one)
 
 
 def _again(blocks: list[tuple[float, int, int]]) -> int:

@@ -40,7 +40,7 @@ def test_one_of_overlapping_zones_is_heard_in_all(tmp_path: Path) -> None:
 def test_a_mule_brings_all_once_and_sends_nothing_twice(tmp_path: Path) -> None:
     """Where both had chosen each other one pushed what the other pulled: a large bundle went twice."""
     done = run(mule(tmp_path, [b"a" * 1000, b"b" * 20 * BLOCK, b"c" * 3 * BLOCK]))
-    assert (done.arrived, done.contacts, done.again) == (6, 3, 0)
+    assert (done.arrived, done.carried, done.contacts, done.again) == (6, 6, 3, 0)
 
 
 @pytest.mark.slow

@@ -63,6 +63,8 @@ class SimCarrier:
         self.alive = True
         self.came: list[bytes] = []
         """What came, each time that it did."""
+        self.carried: set[bytes] = set()
+        """Bundles of its own that another one has on its disk, as it knows."""
         self.hops: dict[bytes, int] = {}
         self.came_at: dict[bytes, float] = {}
         """When each came first, in virtual seconds."""
@@ -119,7 +121,9 @@ class _Watcher:
         self._node.hops[entry.id] = entry.hops
         self._node.came_at.setdefault(entry.id, self._node.world.time())
 
-    def took(self, bundle: bytes, peer: SignId) -> None: ...
+    def took(self, bundle: bytes, peer: SignId) -> None:
+        self._node.carried.add(bundle)
+
     def received(self, bundle: bytes, peer: SignId, state: int) -> None: ...
 
 

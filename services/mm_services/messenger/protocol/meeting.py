@@ -188,9 +188,12 @@ class Meeting:
         self._line.wake()
 
     def asked(self, ids: Iterable[bytes]) -> None:
-        """Leave these to the neighbour, which asks for them: where both chose each other, all would go twice."""
+        """Leave large ones of these to the neighbour, which asks for them: else they go twice where both chose each
+        other."""
         for bundle in ids:
-            self._queued.pop(bundle, None)
+            if self._queued.get(bundle, 0) <= BLOCK:
+                continue
+            del self._queued[bundle]
             if self._pushing is not None and self._pushing.id == bundle:
                 self._pushing = None
 
