@@ -23,6 +23,9 @@ class ReceiptState(IntEnum):
     FAILED = 3  # the recipient has it, and its handlers fail
 
 
+State = Annotated[int, Meta(ge=1, le=3)]
+"""A number of :class:`ReceiptState`."""
+
 _ORDER: Final = (ReceiptState.FAILED, ReceiptState.RECEIVED, ReceiptState.READ)
 
 
@@ -35,7 +38,7 @@ class Named(Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
     """One bundle of a receipt; ``state`` is a number of :class:`ReceiptState`."""
 
     id: Annotated[bytes, Meta(min_length=ID, max_length=ID)]
-    state: Annotated[int, Meta(ge=1, le=3)]
+    state: State
 
 
 class _Receipt(Struct, array_like=True, forbid_unknown_fields=True):

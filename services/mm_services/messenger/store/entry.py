@@ -7,6 +7,7 @@ from typing import Annotated, Final, NamedTuple, cast
 from mm_services.messenger.protocol.header import Header, Kind
 from mm_services.messenger.protocol.hops import Hop
 from mm_services.messenger.protocol.limits import ID, MAX_TIME
+from mm_services.messenger.protocol.receipts import State
 from mmplatform.codec import Meta, Struct
 from mmplatform.identity.keys import SignId
 
@@ -90,7 +91,7 @@ class NotedReceipt(Struct, array_like=True, tag=3):
 
     id: Id
     peer: SignId
-    state: int
+    state: State
     expires: Time
     ours: bool
 

@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 
 from mm_services.messenger.store import journal as module
-from mm_services.messenger.store.entry import Note, NotedCopies
+from mm_services.messenger.store.entry import Note, NotedCopies, NotedReceipt
+from mm_services.messenger.store.index import BundleIndex
 from mm_services.messenger.store.journal import IDLE, MAX_RECORD, NOTES, RESERVE, Journal
+from mmplatform.codec import encode
+from tests.support.bundle_stores import BOB
 from tests.support.disks import Disk, disk
 
 __all__ = ["disk"]
@@ -148,10 +151,22 @@ def test_random_bytes_say_nothing(tmp_path: Path, size: int) -> None:
     for start in (b"", module.MARK, module._start.pack(module.MARK, MAX_RECORD + 1, 0)):
         (tmp_path / "journal").write_bytes(start + chance.randbytes(size))
         assert numbers_in(tmp_path) == []
-    payload = b"\x91\x93\x04\xc4\x01x\x01"  # a checksum proves no sense
-    record = module._start.pack(module.MARK, len(payload), module.zlib.crc32(payload)) + payload
-    (tmp_path / "journal").write_bytes(record)
+    (tmp_path / "journal").write_bytes(record_of(b"\x91\x93\x04\xc4\x01x\x01"))  # a checksum proves no sense
     assert numbers_in(tmp_path) == []
+
+
+def record_of(payload: bytes) -> bytes:
+    return module._start.pack(module.MARK, len(payload), module.zlib.crc32(payload)) + payload
+
+
+@pytest.mark.parametrize("state", [-1, 0, 4])
+def test_a_receipt_of_no_state_says_nothing(tmp_path: Path, state: int) -> None:
+    note = NotedReceipt(bytes(16), BOB.sign_id, state, 0.0, ours=True)
+    (tmp_path / "journal").write_bytes(record_of(encode([note])))
+    index = BundleIndex(10, 10)
+    for each in Journal(tmp_path / "journal", index).read():
+        index.apply(each)
+    assert index.receipts(bytes(16)) == {}
 
 
 def test_what_says_nothing_any_more_is_left_out(tmp_path: Path) -> None:
