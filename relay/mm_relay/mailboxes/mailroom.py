@@ -37,8 +37,8 @@ from mmplatform.identity.keys import sign_id_of
 from mmplatform.logs import short_id
 
 TICK: Final = 1.0  # seconds between two looks at the clock
-EXPIRED_AT_ONCE: Final = 256  # envelopes ended in one transaction
-EXPIRED_A_TICK: Final = 16  # transactions in one tick
+EXPIRED_AT_ONCE: Final = 32  # envelopes ended in one transaction, and told of in one turn: some milliseconds
+EXPIRED_A_TICK: Final = 128  # transactions in one tick
 LOST_NUDGES: Final = 32  # readers that look by themselves in a tick, as a nudge between processes may be lost
 BORN: Final = 65_536  # envelopes whose delivery is timed
 
