@@ -275,10 +275,9 @@ async def test_a_neighbour_that_asks_for_the_same_block_for_ever_is_left_alone_f
 
 async def test_a_large_one_that_the_neighbour_asks_for_is_not_pushed_as_well() -> None:
     peer = Neighbour({bundle(0): 3 * BLOCK, bundle(1): 100})
-    meeting = Meeting(peer, peer, begins=False)
+    meeting, peer.most_rests = Meeting(peer, peer, begins=False), 0
     meeting.add([bundle(0), bundle(1)])
     meeting.asked([bundle(0), bundle(1)])
-    peer.most_rests = 0
     with pytest.raises(Done):
         await meeting.run()
     assert peer.took == [(bundle(1), Say.TAKEN)]
@@ -286,9 +285,8 @@ async def test_a_large_one_that_the_neighbour_asks_for_is_not_pushed_as_well() -
 
 async def test_a_large_one_that_is_asked_for_in_the_middle_is_pushed_no_further() -> None:
     peer = Neighbour({bundle(0): 9 * BLOCK})
-    meeting = Meeting(peer, peer, begins=False)
+    meeting, peer.most_rests = Meeting(peer, peer, begins=False), 0
     meeting.add([bundle(0)])
-    peer.most_rests = 0
 
     def asks(request: Request) -> None:
         if isinstance(request, PushBlock) and request.offset == 3 * BLOCK:

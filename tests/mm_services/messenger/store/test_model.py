@@ -164,7 +164,8 @@ class StoreMachine(RuleBasedStateMachine):
         if kept := self.pick(number):
             name, until = PEERS[peer].sign_id, kept.made.expires + 10_000
             self.call(lambda: self.store.note_receipt(kept.made.id, name, state, until))
-            self.receipts.setdefault(kept.made.id, {})[name] = state
+            states = self.receipts.setdefault(kept.made.id, {})
+            states[name] = max(states.get(name, 3), state, key=(3, 1, 2).index)  # failed, received, read
 
     @rule(giver=peers, blocks=st.integers(1, 5))
     def begin(self, giver: int, blocks: int) -> None:
