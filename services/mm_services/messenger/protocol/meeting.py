@@ -336,6 +336,8 @@ class Meeting:
                 self._pulling = _next(bundle, length, answer)
             elif answer.say == Say.GO_ON:
                 self._wanted.append(bundle)
+            if answer.say == Say.BUSY:
+                self._compare_soon()
 
     async def _pull_blocks(self, bundle: bytes, offset: int, length: int) -> None:
         self._pulling = None
@@ -345,11 +347,18 @@ class Meeting:
             if not isinstance(reply, PulledBlock):
                 raise _odd(reply)
             if not reply.block:
+                self._compare_soon()
                 return
             answer = await self._stock.offered_block(bundle, at, reply.block)
             self._pulling = _next(bundle, length, answer)
             if self._pulling is None:
+                if not Say(answer.say).final:
+                    self._compare_soon()
                 return
+
+    def _compare_soon(self) -> None:
+        """Find out again soon what is lacking: a pull came to nothing, and what is pulled is not pushed as well."""
+        self._compared = min(self._compared, self._line.now() + RETRY - AGAIN)
 
     def _put_back(self) -> None:
         """Have what was under way pushed again once the neighbour answers."""

@@ -397,12 +397,12 @@ async def test_large_ones_are_pulled_one_after_the_other_and_taken_up_again() ->
     assert sorted(offsets) == [(bundle(1), BLOCK), (bundle(1), 2 * BLOCK), *((bundle(2), n * BLOCK) for n in range(3))]
 
 
-async def test_a_large_one_that_is_gone_meanwhile_is_let_go() -> None:
+async def test_a_large_one_that_is_gone_meanwhile_is_looked_for_again_soon() -> None:
     peer = Neighbour({}, of(1, size=3 * BLOCK))
     peer.fails = lambda request: PulledBlock(b"") if isinstance(request, PullBlock) else None
-    await peer.meet()
-    assert peer.ours == {}
-    assert peer.errors == []
+    await peer.meet(1)
+    assert (peer.ours, peer.errors) == ({}, [])
+    assert peer.rests[0] == pytest.approx(meetings.RETRY, abs=0.1), "nobody pushes it: it was asked for"
 
 
 # Failures.
