@@ -120,7 +120,11 @@ def test_a_proxy_that_is_spoken_to_in_tls(
     relay, proxy = tmp_path / "relay", tmp_path / "proxy"
     tls.create(relay, host=NAME)
     tls.create(proxy, host="localhost")
-    monkeypatch.setattr(tunnel, "create_default_context", lambda: tls.client_context(proxy))
+
+    async def trusting() -> ssl.SSLContext:
+        return tls.client_context(proxy)
+
+    monkeypatch.setattr(tunnel, "system_trust", trusting)
 
     async def every_way() -> None:
         loop, context, names = asyncio.get_running_loop(), tls.client_context(relay), {NAME: "127.0.0.1"}

@@ -10,11 +10,12 @@ import base64
 import re
 import socket
 from collections.abc import Callable
-from ssl import SSLContext, create_default_context
+from ssl import SSLContext
 from typing import Final, TypeVar, cast
 
 from mm_transports import resolving
 from mm_transports.proxies import SOCKS, Proxy
+from mm_transports.system_trust import system_trust
 from mmplatform import host_names
 from mmplatform.addresses import ANYWHERE, Reach
 from mmplatform.text import escaped
@@ -135,7 +136,7 @@ class _Asking(_Silent):
 
 async def _connected(proxy: Proxy, protocol: Callable[[], P]) -> P:
     """Connect to the proxy itself, which whoever runs this node has named."""
-    secure = create_default_context() if proxy.scheme == "https" else None
+    secure = await system_trust() if proxy.scheme == "https" else None
     try:
         return await resolving.connect(protocol, proxy.host, proxy.port, secure)
     except OSError as error:

@@ -2,12 +2,11 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
-from ssl import SSLContext, create_default_context
 from typing import Final, cast
 
 from mm_transports import resolving
+from mm_transports.system_trust import system_trust
 from mmplatform.addresses import Reach
 from mmplatform.errors import Unreachable
 from mmplatform.http1 import Broken, HttpAnswer, HttpClient, TooLong
@@ -19,12 +18,10 @@ PLAIN: Final = "ws:/"  # how the npm client writes the name of a relay without T
 
 
 class PostClient:
-    """The client. ``reach``: where those who name relays may make us go; ``ssl`` gives whom to trust."""
+    """The client. ``reach``: where those who name relays may make us go."""
 
-    def __init__(self, reach: Reach, ssl: Callable[[], SSLContext] = create_default_context) -> None:
-        self._reach, self._ssl = reach, ssl
-        self._context: SSLContext | None = None
-        self._making = asyncio.Lock()
+    def __init__(self, reach: Reach) -> None:
+        self._reach = reach
         self._idle: dict[str, deque[_Connection]] = {}
 
     async def post(self, relay: str, envelope: bytes) -> HttpAnswer:
@@ -67,7 +64,7 @@ class PostClient:
 
     async def _opened(self, relay: str) -> "_Connection":
         host, port, secure = place_of(relay)
-        context = await self._trusting() if secure else None
+        context = await system_trust() if secure else None
         try:
             async with asyncio.timeout(WITHIN):
                 return await resolving.connect(
@@ -77,13 +74,6 @@ class PostClient:
             raise Unreachable(f"no connection within {WITHIN:g} s") from None
         except OSError as error:
             raise Unreachable(str(error)) from None
-
-    async def _trusting(self) -> SSLContext:
-        """Return whom to trust; reading every certificate of the system takes up to a tenth of a second."""
-        async with self._making:
-            if self._context is None:
-                self._context = await asyncio.to_thread(self._ssl)
-            return self._context
 
 
 class _Connection(asyncio.Protocol):

@@ -1,9 +1,7 @@
 """Posting to other relays: where it goes, what is kept, and what comes of relays that are no relays."""
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 
 import pytest
 
@@ -88,19 +86,3 @@ async def test_a_name_leads_into_no_network_of_the_relay(serve: Serve) -> None:
     with pytest.raises(Unreachable):
         await client.post(relay, b"one")
     client.close()
-
-
-async def test_the_certificates_of_the_system_are_read_beside_the_loop() -> None:
-    """The first post to a relay with TLS kept everybody waiting for a tenth of a second."""
-    threads: list[int] = []
-
-    def trusting() -> SSLContext:
-        threads.append(threading.get_ident())
-        return SSLContext(PROTOCOL_TLS_CLIENT)
-
-    client = PostClient(Reach(), trusting)
-    for _ in range(2):
-        with pytest.raises(Unreachable):
-            await client.post("127.0.0.1:1", b"")
-    assert len(threads) == 1
-    assert threads != [threading.get_ident()]

@@ -18,6 +18,7 @@ from mm_transports.relay.client import Client
 from mm_transports.relay.protocol.address import place
 from mm_transports.relay.untrusted import explained
 from mm_transports.relay.websocket_session import CONNECT_TIMEOUT, DENIED, TAKEN_OVER, WRONG_RELAY
+from mm_transports.system_trust import system_trust
 from mm_transports.tunnel import DOWN, DOWN_REMEDY, MISSING, REFUSED, ProxyFailed
 from mmplatform.plugins.check import Check, fault, ok
 from mmplatform.plugins.transport import CONNECTING
@@ -94,7 +95,7 @@ async def _store_trouble(client: Client) -> str:
 async def _page(client: Client, path: str) -> bytes:
     """Return the body of a page at the home relay, which the owner of this node chose."""
     host, port, tls = place(client.address)
-    secure = (client.ssl or ssl.create_default_context()) if tls else None
+    secure = (client.ssl or await system_trust()) if tls else None
     request = f"GET {path} HTTP/1.1\r\nHost: {urlsplit(client.address.url).netloc}\r\nConnection: close\r\n\r\n"
     page = await tunnel.connect(lambda: _Page(request.encode()), host, port, secure, proxy=client.proxy)
     try:

@@ -5,7 +5,6 @@ is no task and no timer for each message: one timer a connection times the upgra
 """
 
 import asyncio
-import functools
 import socket
 import ssl as tls
 from collections.abc import Callable, Iterable, Sequence
@@ -23,6 +22,7 @@ from websockets.uri import parse_uri
 
 from mm_transports import tunnel
 from mm_transports.proxies import Proxy
+from mm_transports.system_trust import system_trust
 from mmplatform import forks
 from mmplatform.addresses import ANYWHERE, Reach
 from mmplatform.errors import Unreachable
@@ -409,7 +409,7 @@ async def connect(
         where = parse_uri(url)
     except InvalidURI as error:
         raise Unreachable(f"{without_secrets(url)}: {error.msg}") from None
-    context = (ssl or _trusting_the_system()) if where.secure else None
+    context = (ssl or await system_trust()) if where.secure else None
     made: _Dialled | None = None
     try:
         async with asyncio.timeout(timeout):
@@ -439,8 +439,3 @@ def without_secrets(url: str) -> str:
 
 def _nobody(told: object) -> None:
     """Do nothing: nobody limits the rate of this end, nobody waits for pongs."""
-
-
-@functools.cache
-def _trusting_the_system() -> tls.SSLContext:
-    return tls.create_default_context()  # reads every certificate of the system, 20 ms
