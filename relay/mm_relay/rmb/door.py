@@ -17,7 +17,6 @@ from mm_relay.rmb.under_way import Acknowledged, Ponged
 from mm_transports.relay.protocol.items import (
     MAX_ITEMS,
     Declined,
-    Deposit,
     Ended,
     Item,
     Mail,
@@ -130,8 +129,7 @@ class RmbDoor(Door):
 
     def _hear_out(self, message: bytes) -> int:
         for item in self.decode(message):
-            self._more += self._weights.of(item)
-            self.host.core.receive(self, item)
+            self.deposit(item)
         return 1
 
     def resume_writing(self) -> None:
@@ -154,7 +152,7 @@ class RmbDoor(Door):
             self._unread += len(envelope)
             self._look_hold()
 
-    def deposit(self, item: Deposit) -> None:
+    def deposit(self, item: Item) -> None:
         """Give the mailroom what it was not given at once; also when the connection has ended: it was taken in."""
         self._more += self._weights.of(item)
         self.host.core.receive(self, item)

@@ -105,24 +105,23 @@ class RmbLanes:
         self._lines += 1
 
     def _begin(self, name: str, place: bytes = b"") -> None:
-        lane = self._lanes[name] = Lane(name, self._core, self._post, self._ranks, self._metrics, self._now)
-        lane.begun_at = place
+        lane = self._lanes[name] = Lane(name, place, self._core, self._post, self._ranks, self._metrics, self._now)
         self._core.sign_in(lane)
 
 
 class Lane:
-    """The session that has the mail for one set of relays."""
+    """The session that has the mail for one set of relays; who is at ``begun_at`` had it begun."""
 
     role = PEER
     address = ""
     place = b""
     full = False
-    begun_at = b""  # the place of who had it begun
 
     def __init__(
-        self, name: str, core: Core, post: Post, ranks: Ranks, metrics: Metrics, now: Callable[[], float]
-    ) -> None:
-        self.key = box_of_relay(name)
+        self, name: str, begun_at: bytes, core: Core, post: Post, ranks: Ranks, metrics: Metrics,
+        now: Callable[[], float],
+    ) -> None:  # fmt: skip
+        self.key, self.begun_at = box_of_relay(name), begun_at
         self._relays = name.split(JOINT)
         self._core, self._post, self._ranks, self._metrics, self._now = core, post, ranks, metrics, now
         self.used = time.monotonic()

@@ -8,7 +8,7 @@ import pytest
 
 from mm_relay.metrics import Metrics
 from mm_relay.rmb import lanes
-from mm_relay.rmb.lanes import RmbLanes
+from mm_relay.rmb.lanes import Post, RmbLanes
 from mm_relay.rmb.names import box_of_relay
 from mm_transports.relay.protocol.items import Mail
 from mm_transports.rmb.protocol.address import TwinAddress
@@ -44,7 +44,7 @@ async def post(relay: str, envelope: bytes) -> HttpAnswer:
     return told(202)
 
 
-def made(folder: Path, core: Core) -> RmbLanes:
+def made(folder: Path, core: Core, post: Post = post) -> RmbLanes:
     return RmbLanes(folder, core, post, Metrics(), lambda: 0.0)
 
 
@@ -103,10 +103,9 @@ async def test_a_relay_that_is_silent_is_asked_by_one_envelope_at_a_time(
         return told(202)
 
     core = Core()
-    ways = RmbLanes(tmp_path, core, post, Metrics(), lambda: 0.0)
+    ways = made(tmp_path, core, post)
     ways.open()
-    ways.lane(("a.example",), b"")
-    [lane] = ways._lanes.values()
+    lane = ways._lanes[ways.lane(("a.example",), b"")]
     for number in range(64):
         lane.tell(Mail(number, bytes([number]) * 32, envelope(number)))
     await until(lambda: len(asking) >= 30)
@@ -127,10 +126,9 @@ async def test_a_relay_that_has_no_room_for_one_is_asked_for_others_meanwhile(tm
         return told(202)
 
     core = Core()
-    ways = RmbLanes(tmp_path, core, post, Metrics(), lambda: 0.0)
+    ways = made(tmp_path, core, post)
     ways.open()
-    ways.lane(("a.example",), b"")
-    [lane] = ways._lanes.values()
+    lane = ways._lanes[ways.lane(("a.example",), b"")]
     slots = {hash(bytes([number]) * 32) % lanes.SIDE_BY_SIDE: number for number in range(64)}
     for number, twin in enumerate(slots.values()):
         lane.tell(Mail(number, bytes([twin]) * 32, envelope(number)))
@@ -146,7 +144,7 @@ async def test_one_network_has_mail_wait_for_some_relays_and_leaves_room_for_oth
     async def post(relay: str, envelope: bytes) -> HttpAnswer:
         raise Unreachable("nobody is there")
 
-    ways = RmbLanes(tmp_path, Core(), post, Metrics(), lambda: 0.0)
+    ways = made(tmp_path, Core(), post)
     ways.open()
     for number in range(lanes.MOST_A_PLACE):
         name = ways.lane((f"{number}.example",), b"one")
