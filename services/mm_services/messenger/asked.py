@@ -105,7 +105,7 @@ class AskedMessenger:
         """Return the bundle whose id begins so, None when there is none, or several."""
         if not isinstance(identifier, str) or len(identifier) < 4:
             return None
-        found = [entry for entry in self._messenger.bundles() if entry.id.hex().startswith(identifier)]
+        found = [entry for entry in self._messenger.store.entries() if entry.id.hex().startswith(identifier)]
         return found[0] if len(found) == 1 else None
 
 

@@ -96,7 +96,7 @@ def show_bundle(settings: Settings, identifier: str) -> int:
 
     found = _ask(settings, SHOW, identifier)
     if found is None:
-        raise Failure(f"no bundle, or more than one, has an id that begins with {identifier}; see mm messenger list")
+        raise _not_found(identifier)
     if settings.json:
         emit(found)
         return OK
@@ -123,7 +123,7 @@ def drop_bundle(settings: Settings, identifier: str) -> int:
     from mm_services.messenger.asked import DROP
 
     if not _ask(settings, DROP, identifier):
-        raise Failure(f"no bundle, or more than one, has an id that begins with {identifier}; see mm messenger list")
+        raise _not_found(identifier)
     emit({"dropped": identifier}) if settings.json else say("dropped")
     return OK
 
@@ -174,6 +174,10 @@ async def _answer(there: "NodeHandle", topic: str, payload: Any) -> Any:
     except NoResponders:
         note("start it with: mm run --service messenger --service mdns")
         raise Failure("no messenger runs on this data folder") from None
+
+
+def _not_found(identifier: str) -> Failure:
+    return Failure(f"no bundle, or more than one, has an id that begins with {identifier}; see mm messenger list")
 
 
 def _from(bundle: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Final, Literal
 
-from mm_services.messenger.protocol.receipts import ReceiptState
+from mm_services.messenger.protocol.receipts import ORDER, ReceiptState
 from mm_services.messenger.store.store import BundleStore
 from mmplatform.identity.keys import SignId
 
@@ -14,7 +14,7 @@ MOST_CARRIED: Final = 100_000  # bundles of ours of which it is remembered that 
 _STATES: Final[dict[int, BundleState]] = {
     ReceiptState.RECEIVED: "received", ReceiptState.READ: "read", ReceiptState.FAILED: "failed",
 }  # fmt: skip
-_RANKS: Final[dict[BundleState, int]] = {"waiting": 0, "carried": 1, "failed": 2, "received": 3, "read": 4}
+_RANKS: Final = {state: rank for rank, state in enumerate(("waiting", "carried", *(_STATES[one] for one in ORDER)))}
 
 Watching = Callable[[str, SignId, BundleState], None]
 """Called with the id of a bundle of ours, a recipient, and how far the bundle is for that one."""

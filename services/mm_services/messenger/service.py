@@ -240,10 +240,7 @@ class Messenger(Service, MailCarrier, Diagnosable):
     def sent(self, identifier: str) -> SentBundle | None:
         """Return a message of ours by its id, as long as it is here, or it is remembered that it has arrived."""
         self._check_running()
-        try:
-            bundle = bytes.fromhex(identifier)
-        except ValueError:
-            return None
+        bundle = _id_of(identifier)
         entry = self._store.find(bundle)
         if entry is None:  # all of its recipients have it
             recipients = tuple(self._store.own_receipts(bundle))
@@ -262,10 +259,11 @@ class Messenger(Service, MailCarrier, Diagnosable):
     def drop(self, identifier: str) -> bool:
         """Delete a bundle by its id, and take it no more; return whether it was here."""
         self._check_running()
-        entry = next((entry for entry in self._store.entries() if entry.id.hex() == identifier), None)
-        if entry is not None:
-            self._store.forget(entry.id)
-        return entry is not None
+        entry = self._store.find(_id_of(identifier))
+        if entry is None or entry.id.hex() != identifier:
+            return False
+        self._store.forget(entry.id)
+        return True
 
     def status(self) -> dict[str, Any]:
         """Return how things are, in figures."""
@@ -406,6 +404,14 @@ class Messenger(Service, MailCarrier, Diagnosable):
     def _check_running(self) -> None:
         if not self._running:
             raise NotRunning("the messenger does not run; start the platform first")
+
+
+def _id_of(identifier: str) -> bytes:
+    """Return the id that these digits name, or nothing that is one."""
+    try:
+        return bytes.fromhex(identifier)
+    except ValueError:
+        return b""
 
 
 def _warn(line: str) -> None:

@@ -26,12 +26,13 @@ class ReceiptState(IntEnum):
 State = Annotated[int, Meta(ge=1, le=3)]
 """A number of :class:`ReceiptState`."""
 
-_ORDER: Final = (ReceiptState.FAILED, ReceiptState.RECEIVED, ReceiptState.READ)
+ORDER: Final = (ReceiptState.FAILED, ReceiptState.RECEIVED, ReceiptState.READ)
+"""How a bundle gets further at a recipient."""
 
 
 def progress(state: int) -> int:
     """Return how far a bundle is at a recipient that says ``state``; it goes on only, however receipts come."""
-    return _ORDER.index(ReceiptState(state))
+    return ORDER.index(ReceiptState(state))
 
 
 class Named(Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
