@@ -6,6 +6,7 @@ from hashlib import sha256
 from typing import Any
 
 import nacl.bindings as sodium
+from mail_vectors import flip
 from messenger_streams import LAST, MORE, PUSH, REKEY, SEGMENT, cut, stream
 
 Case = dict[str, Any]
@@ -273,14 +274,3 @@ def size_class(needed: int) -> int:
 
 def seed(text: str) -> bytes:
     return sha256(b"mm/1 messenger vectors: " + text.encode()).digest()
-
-
-def flip(data: bytes, at: int, bits: int = 1) -> bytes:
-    return data[:at] + bytes([data[at] ^ bits]) + data[at + 1 :]
-
-
-def folded(data: bytes) -> str | Case:
-    start = data.rstrip(b"\0")
-    if len(data) - len(start) < 512:
-        return data.hex()
-    return {"start": start.hex(), "repeat": "00", "times": len(data) - len(start)}

@@ -3,7 +3,8 @@
 from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
-from messenger_contents import Case, folded, seed
+from mail_vectors import folded
+from messenger_contents import Case, seed
 
 HEADER, ROOT = seed("header") * 8, seed("root")
 IDS = [seed(f"bundle {number}")[:16] for number in range(3)]

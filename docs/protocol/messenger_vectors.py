@@ -7,7 +7,8 @@ from itertools import pairwise
 from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
-from messenger_contents import Case, Hash, Labelled, Peer, contents, flip, folded, seed
+from mail_vectors import flip, folded
+from messenger_contents import Case, Hash, Labelled, Peer, contents, seed
 from messenger_packets import packets, receipts
 from mixed_order import MixedPair
 

@@ -11,7 +11,6 @@ import json
 import os
 import sys
 import time
-from contextlib import suppress
 from dataclasses import asdict
 from typing import Final
 
@@ -32,7 +31,8 @@ from mmplatform.identity.keys import Identity
 from mmplatform.program import freeze_loaded
 from tests.hostile.asking import RoundTrips, every, percentile
 from tests.hostile.guest import Guest, names, reach, said
-from tests.hostile.raw_link import Gone, Traffic, Wire
+from tests.hostile.pages import look_at_health
+from tests.hostile.raw_link import Gone, Traffic
 from tests.hostile.verdict import Honest
 
 ASK: Final = 0.2  # seconds between two round trips of one pair
@@ -40,7 +40,6 @@ MAIL: Final = 0.5
 COME: Final = 0.5
 HEALTH: Final = 0.5
 SOON: Final = 3.0  # seconds in which mail is stored, on any day
-LATE: Final = 30.0
 LINK: Final = 7  # the number of the link of each pair
 LETTER: Final = 200  # bytes: in half an hour not an eighth of a box
 HOUR: Final = 3_600_000  # milliseconds
@@ -143,17 +142,7 @@ class Pairs:
         guest.abort()
 
     async def _health(self) -> None:
-        begun = time.monotonic()
-        page = Page(Traffic())
-        with suppress(Gone):
-            await reach(page, self._port, "127.9.9.2", self._folder)
-            await page.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-            with suppress(TimeoutError):
-                await asyncio.wait_for(page.gone.wait(), LATE)
-        page.abort()
-        if b" 200 " not in page.text[:20]:
-            self._saw.turned_away.append(f"/healthz: {bytes(page.text[:40])!r}")
-        self._saw.health = max(self._saw.health, time.monotonic() - begun)
+        await look_at_health(self._saw, self._port, "127.9.9.2", self._folder)
 
     def _report(self) -> Honest:
         saw, self._saw = self._saw, Honest()
@@ -161,17 +150,6 @@ class Pairs:
         saw.p99, saw.asked = percentile(trips), len(trips)
         saw.waiting = sum(time.monotonic() - since > SOON for since in self._waiting.values())
         return saw
-
-
-class Page(Wire):
-    """A plain page."""
-
-    def __init__(self, traffic: Traffic) -> None:
-        super().__init__(traffic)
-        self.text = bytearray()
-
-    def data_received(self, data: bytes) -> None:
-        self.text += data
 
 
 def _say(guest: Guest, item: Item) -> None:

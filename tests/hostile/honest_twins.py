@@ -12,7 +12,6 @@ import os
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import asdict
 from itertools import count
 from typing import Final
@@ -25,7 +24,7 @@ from mm_transports.rmb.protocol.envelope import RmbEnvelope, RmbError, RmbPong, 
 from mmplatform.program import freeze_loaded
 from tests.hostile.asking import RoundTrips, every, percentile
 from tests.hostile.guest import reach
-from tests.hostile.honest_pairs import Page
+from tests.hostile.pages import answer_to, look_at_health
 from tests.hostile.raw_link import Gone, Traffic
 from tests.hostile.twin_guest import TwinGuest, call, envelope, ping, posted
 from tests.hostile.twins import ABSENT, NEWCOMER, PAIRS, REMOTE
@@ -37,7 +36,6 @@ ASK: Final = 0.5  # seconds between two round trips of one pair
 MAIL: Final = 0.5
 COME: Final = 0.5
 SOON: Final = 3.0  # seconds in which mail is safe, on any day
-LATE: Final = 30.0
 SIZE: Final = 100  # bytes of a payload
 
 
@@ -129,16 +127,13 @@ class Twins:
     async def _post(self) -> None:
         """Post an envelope as another relay does."""
         source = TwinAddress(REMOTE)
-        said = await self._page("127.9.9.2", posted(envelope(source, ABSENT, self._uid(), SIZE, signed=True)))
+        asked = posted(envelope(source, ABSENT, self._uid(), SIZE, signed=True))
+        said = await answer_to(asked, self._port, "127.9.9.2", self._folder)
         if b" 202 " not in said[:20]:
             self._saw.turned_away.append(f"post: {said[-60:]!r}")
 
     async def _health(self) -> None:
-        begun = time.monotonic()
-        said = await self._page("127.9.9.3", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-        if b" 200 " not in said[:20]:
-            self._saw.turned_away.append(f"/healthz: {said[:40]!r}")
-        self._saw.health = max(self._saw.health, time.monotonic() - begun)
+        await look_at_health(self._saw, self._port, "127.9.9.3", self._folder)
 
     async def _chain(self) -> None:
         """Ask for a twin, as a client does before it sends."""
@@ -151,16 +146,6 @@ class Twins:
         except Gone as error:
             self._saw.turned_away.append(f"chain: {error}")
         asker.abort()
-
-    async def _page(self, source: str, asked: bytes) -> bytes:
-        page = Page(Traffic())
-        with suppress(Gone):
-            await reach(page, self._port, source, self._folder)
-            await page.write(asked)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(page.gone.wait(), LATE)
-        page.abort()
-        return bytes(page.text)
 
     def _report(self) -> Honest:
         saw, self._saw = self._saw, Honest()

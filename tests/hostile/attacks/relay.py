@@ -2,7 +2,6 @@
 
 import base64
 import os
-import socket
 
 from mm_transports.relay.protocol.items import RELAY as AS_RELAY
 from mm_transports.relay.protocol.items import Closed, Data, Forwarded, Noted, Open, Pause, Taken
@@ -13,6 +12,7 @@ from tests.hostile.attacks.relay_links import guest, pour
 from tests.hostile.guest import said
 from tests.hostile.raw_link import Gone
 from tests.hostile.registry import RELAY, attack
+from tests.hostile.trap import Trap
 from tests.hostile.web_socket_wire import CONTINUED, PING_FRAME, framed
 
 
@@ -122,27 +122,17 @@ async def relay_posing_as_relay(it: Attack) -> None:
 @attack(RELAY)
 async def relay_sent_inside(it: Attack) -> None:
     """Names relays in the network of the relay, in every form that an address has; listens whether it goes there."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(64)
-        listening.setblocking(False)
-        port = listening.getsockname()[1]
+    with Trap() as trap:
         client = await guest(it)
         await it.go()
         for host in INSIDE:
             try:
-                await it.within(client.say(Open(os.urandom(32), 1, b"x", f"relay+wss://{host}:{port}/{fresh()}")))
+                await it.within(client.say(Open(os.urandom(32), 1, b"x", f"relay+wss://{host}:{trap.port}/{fresh()}")))
             except Gone:
                 client = await guest(it)
             await it.pause(0.03)
         await it.rest()
-        came = 0
-        try:
-            while True:
-                listening.accept()[0].close()
-                came += 1
-        except BlockingIOError:
-            pass
+        came = trap.came()
     if came:
         it.findings.append(f"the relay dialled its own network {came} times for a stranger")
 

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import os
-import socket
 import time
 from itertools import count, cycle
 from typing import Any
@@ -15,6 +14,7 @@ from tests.hostile.attacks.relay_links import MANY, hold, plain
 from tests.hostile.guest import reach
 from tests.hostile.raw_link import Gone
 from tests.hostile.registry import RMB, TLS_RMB, attack
+from tests.hostile.trap import Trap
 from tests.hostile.twin_guest import TwinGuest, asked, call, envelope, token_of
 from tests.hostile.twins import ATTACKERS, MISSING, NEWCOMER, keys_of
 from tests.hostile.web_socket_wire import CONTINUED, TEXT, framed, request
@@ -212,24 +212,14 @@ async def rmb_unread_errors(it: Attack) -> None:
 @attack(RMB, quick=False)
 async def rmb_sent_inside(it: Attack) -> None:
     """Has its twins be at relays in the network of the relay, in every form; listens whether it posts there."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(64)
-        listening.setblocking(False)
-        port = listening.getsockname()[1]
+    with Trap() as trap:
         guest = await twin(it)
         await it.go()
-        await it.within(move_inside(it, port))
+        await it.within(move_inside(it, trap.port))
         for number in ATTACKERS[100 : 100 + len(INSIDE)]:
-            await it.within(guest.say(envelope(guest.at, number, f"{number}-{port}")))
+            await it.within(guest.say(envelope(guest.at, number, f"{number}-{trap.port}")))
         await it.rest()
-        came = 0
-        try:
-            while True:
-                listening.accept()[0].close()
-                came += 1
-        except BlockingIOError:
-            pass
+        came = trap.came()
     if came:
         it.findings.append(f"the relay posted into its own network {came} times for a stranger")
 
